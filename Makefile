@@ -1,0 +1,29 @@
+.PHONY: setup demo test check format bench wheel-test clean
+
+setup:  ## fill .venv and install what drawing needs; does nothing where nothing is missing
+	@scripts/setup
+
+demo: setup  ## real LIBERO and Meta-World, under 3 minutes; everything goes to demo/
+	@scripts/demo
+
+test: setup  ## everything but the benchmarks
+	.venv/bin/pytest -q -n 2 --dist loadgroup -p no:benchmark --ignore=tests/benchmarks
+
+check: setup  ## never modifies
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format: setup
+	.venv/bin/ruff check --fix-only .
+	.venv/bin/ruff format .
+
+bench: setup  ## how much the harness costs beside the simulators
+	.venv/bin/pytest -q tests/benchmarks
+
+wheel-test: setup  ## the wheel, installed elsewhere and run away from here
+	@scripts/wheel-test
+
+clean:  ## all that is made here, but for .venv and results
+	rm -rf build dist demo .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,170 @@
+"""Compiled scenes on disk, because compiling one takes seconds and loading it a fraction of one.
+
+A scene is named by what it was compiled from: MuJoCo's version, the XML that robosuite wrote and
+the content of every file it mentions. Files are written elsewhere and renamed into place, so
+that any number of processes may use one folder; the least recently used ones go when it is full.
+"""
+
+import hashlib
+import os
+import tempfile
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+FORMAT = 1
+"""Raised when files written by an older version of this module must not be read."""
+
+SUFFIX = ".mjb"
+
+
+class Pristine(NamedTuple):
+    """Parts of a model that LIBERO changes after compiling it, as they were compiled."""
+
+    body_pos: NDArray[np.float64]
+    body_quat: NDArray[np.float64]
+    site_rgba: NDArray[np.float32]
+
+
+class ModelCache:
+    """Compiles scenes, unless the folder has them.
+
+    Args:
+        folder: Made if it does not exist. None compiles always and keeps nothing.
+        limit_bytes: How large the folder may grow; a scene has 100 to 300 MB.
+    """
+
+    def __init__(self, folder: Path | None, *, limit_bytes: int = 20 * 1024**3) -> None:
+        self._folder = folder
+        self._limit_bytes = limit_bytes
+
+    def model(self, xml: str) -> Any:
+        """Return the `mujoco.MjModel` of `xml`. A file that cannot be read is replaced."""
+        import mujoco
+
+        if self._folder is None:
+            return mujoco.MjModel.from_xml_string(xml)
+        path = self._folder / f"{scene_key(xml)}{SUFFIX}"
+        if path.is_file():
+            try:
+                model = mujoco.MjModel.from_binary_path(str(path))
+            except ValueError:
+                path.unlink(missing_ok=True)
+            else:
+                _touch(path)
+                return model
+        model = mujoco.MjModel.from_xml_string(xml)
+        self._keep(model, path)
+        return model
+
+    def files(self) -> list[Path]:
+        """Return the files of the folder, the least recently used one first."""
+        if self._folder is None:
+            return []
+        used = []
+        for path in self._folder.glob(f"*{SUFFIX}"):
+            try:
+                used.append((path.stat().st_mtime_ns, path))
+            except FileNotFoundError:  # another process has just removed it
+                continue
+        return [path for _, path in sorted(used)]
+
+    def clear(self) -> None:
+        """Remove every file of the cache, and what a killed process left of one."""
+        leftovers = self._folder.glob(f"*{SUFFIX}.part") if self._folder else ()
+        for path in (*self.files(), *leftovers):
+            path.unlink(missing_ok=True)
+
+    def _keep(self, model: Any, path: Path) -> None:
+        import mujoco
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(suffix=f"{SUFFIX}.part", dir=path.parent)
+        os.close(handle)
+        part = Path(name)
+        try:
+            mujoco.mj_saveModel(model, name)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        self._shrink()
+
+    def _shrink(self) -> None:
+        sizes = {}
+        for path in self.files():
+            try:
+                sizes[path] = path.stat().st_size
+            except FileNotFoundError:
+                continue
+        excess = sum(sizes.values()) - self._limit_bytes
+        for path, size in list(sizes.items())[:-1]:  # never the one just written
+            if excess <= 0:
+                return
+            path.unlink(missing_ok=True)
+            excess -= size
+
+
+@contextmanager
+def cached_compiler(cache: ModelCache, *, textures: bool = True) -> Iterator[list[Pristine]]:
+    """Let robosuite take its models from `cache` inside the `with`; yield what they were like.
+
+    Args:
+        cache: Where to look, and where to put what was not there.
+        textures: Without, pictures are plain but the physics is the same, in a third of the memory.
+    """
+    from robosuite.utils.binding_utils import MjSim
+
+    original, compiled = MjSim.from_xml_string, list[Pristine]()
+
+    def compile_xml(xml: str) -> Any:
+        sim = MjSim(cache.model(xml if textures else without_textures(xml)))
+        compiled.append(Pristine(*(getattr(sim.model, n).copy() for n in Pristine._fields)))
+        return sim
+
+    MjSim.from_xml_string = compile_xml
+    try:
+        yield compiled
+    finally:
+        MjSim.from_xml_string = original
+
+
+def without_textures(xml: str) -> str:
+    """Replace the picture of each texture in a MuJoCo scene by a pixel."""
+    root = ET.fromstring(xml)
+    for texture in root.iter("texture"):
+        files = [name for name in texture.attrib if name.startswith(("file", "grid"))]
+        for name in files:
+            del texture.attrib[name]
+        texture.attrib.setdefault("builtin", "flat")
+        flat = texture.get("type", "cube") == "2d"
+        texture.attrib.update(width="1", height="1" if flat else "6")
+    return ET.tostring(root, encoding="unicode")
+
+
+def scene_key(xml: str) -> str:
+    """Return the name of a scene: a digest of everything its compiled form depends on."""
+    import mujoco
+
+    digest = hashlib.blake2b(f"{FORMAT} {mujoco.__version__}\n{xml}".encode(), digest_size=20)
+    for name in sorted(_mentioned_files(xml)):
+        with Path(name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "blake2b").digest())
+    return digest.hexdigest()
+
+
+def _mentioned_files(xml: str) -> set[str]:
+    """Return the files a scene is made of. robosuite writes absolute paths."""
+    elements = ET.fromstring(xml).iter()
+    return {v for e in elements for n, v in e.attrib.items() if n.startswith("file") and "/" in v}
+
+
+def _touch(path: Path) -> None:
+    try:
+        os.utime(path)
+    except FileNotFoundError:  # another process made room; the model is loaded already
+        pass

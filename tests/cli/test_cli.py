@@ -1,0 +1,268 @@
+"""The command line, used as its users do: in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vlabench import EpisodeRecord, Outcome, read_run
+
+VLABENCH = str(Path(sys.executable).with_name("vlabench"))
+POINT = ["run", "--suite", "point-reach", "--policy", "random"]
+
+
+def vlabench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [VLABENCH, *arguments], cwd=cwd, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def timeless(record: EpisodeRecord) -> tuple[Any, ...]:
+    return record.episode, record.outcome, record.steps, record.decisions, record.trace
+
+
+@pytest.mark.parametrize(
+    "command", ["run", "verify", "replay", "show", "doctor", "list", "protocol diff"]
+)
+def test_every_command_has_help(command: str, tmp_path: Path) -> None:
+    done = vlabench(*command.split(), "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "Usage: vlabench" in done.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom vlabench.cli import app\n"
+        "heavy = {'numpy', 'gymnasium', 'mujoco', 'torch', 'pandas', 'rich'} & set(sys.modules)\n"
+        "sys.exit(f'imported: {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_run_writes_its_file_and_prints_rates_with_n_and_interval(tmp_path: Path) -> None:
+    done = vlabench(*POINT, "--episodes", "3", "--workers", "2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("results/point-reach/random/*.jsonl")
+    assert len(read_run(path).episodes) == 6
+    assert "95 % interval" in done.stdout
+    assert "point-reach/left" in done.stdout
+    assert "bottleneck: " in done.stderr
+
+
+def test_the_same_command_again_adds_nothing(tmp_path: Path) -> None:
+    command = [*POINT, "--episodes", "3", "--out", "run.jsonl", "--workers", "1"]
+    assert vlabench(*command, cwd=tmp_path).returncode == 0
+    before = read_run(tmp_path / "run.jsonl").episodes
+    again = vlabench(*command, cwd=tmp_path)
+    assert again.returncode == 0
+    assert "resumed: 6 of 6" in again.stderr
+    assert read_run(tmp_path / "run.jsonl").episodes == before
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_is_interrupted_resumes_to_the_same_records(
+    how: signal.Signals, tmp_path: Path
+) -> None:
+    command = [*POINT, "--episodes", "400", "--workers", "2"]
+    whole, broken = tmp_path / "whole.jsonl", tmp_path / "broken.jsonl"
+    assert vlabench(*command, "--out", str(whole), cwd=tmp_path).returncode == 0
+    process = subprocess.Popen(
+        [VLABENCH, *command, "--out", str(broken)], cwd=tmp_path,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    while not broken.exists() or broken.read_bytes().count(b"\n") < 40:
+        time.sleep(0.005)
+    process.send_signal(how)
+    _, said = process.communicate()
+    assert process.returncode == (130 if how is signal.SIGINT else -how)
+    if how is signal.SIGINT:
+        assert b"run the same command again" in said
+        assert b"Traceback" not in said
+    found = len(read_run(broken).episodes)
+    assert 0 < found < 800
+    again = vlabench(*command, "--out", str(broken), cwd=tmp_path)
+    assert again.returncode == 0
+    assert f"resumed: {found} of 800" in again.stderr
+    first, second = ({timeless(r) for r in read_run(p).episodes} for p in (whole, broken))
+    assert first == second
+
+
+def test_two_processes_cannot_write_one_run(tmp_path: Path) -> None:
+    command = [*POINT, "--episodes", "2000", "--out", "run.jsonl", "--workers", "1"]
+    with subprocess.Popen(
+        [VLABENCH, *command], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as first:
+        while not (tmp_path / "run.jsonl").exists():
+            time.sleep(0.005)
+        second = vlabench(*command, cwd=tmp_path)
+        first.kill()
+    assert second.returncode == 2
+    assert "is being written by another vlabench process" in second.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--suite", "point-raech"], "Did you mean 'point-reach'?"),
+        (["--policy", "randon"], "Did you mean 'random'?"),
+        (["--protocol", "standart"], "Did you mean 'standard'?"),
+        (["--tasks", "nowhere/*"], "no task of suite 'point-reach' matches 'nowhere/*'"),
+        (["--tasks", ""], "no task of suite 'point-reach' matches ''"),
+        (["--episodes", "0"], "episodes is 0; it must be at least 1"),
+        (["--episodes", "-3"], "episodes is -3; it must be at least 1"),
+        (["--repeats", "0"], "repeats is 0; it must be at least 1"),
+        (["--seed", "-1"], "seed is -1; it must be at least 0"),
+        (["--workers", "0"], "--workers"),
+        (["--watchdog", "-1"], "--watchdog"),
+        (["--max-errors", "0"], "--max-errors"),
+        (["--set", "chunk"], "'chunk' is not of the form key=value"),
+        (["--set", "chunks=3"], "nothing takes the setting 'chunks'"),
+        (["--set", "chunk=many"], "chunk='many', expected int"),
+        (["--set", "chunk=0"], "chunk"),
+        (["--policy", "metaworld-expert"], "metaworld-expert"),
+        (["--policy", "replay"], "needs --set run="),
+        (["--policy", "replay", "--set", "run=missing.jsonl"], "cannot read missing.jsonl"),
+        (["--out", "/proc/nowhere/run.jsonl"], "cannot write /proc/nowhere/run.jsonl"),
+        (["--out", "."], "cannot write ."),
+        (["--out", "foreign.txt"], "foreign.txt"),
+    ],
+)
+def test_bad_input_gets_one_clear_line_and_exit_2(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    foreign = tmp_path / "foreign.txt"
+    foreign.write_text("somebody's notes\n")
+    done = vlabench(*POINT, "--episodes", "1", *arguments, cwd=tmp_path)  # the last one counts
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert foreign.read_text() == "somebody's notes\n"
+    assert not list(tmp_path.glob("results/**/*.jsonl"))
+
+
+def test_a_file_of_another_plan_is_refused_and_left_alone(tmp_path: Path) -> None:
+    assert vlabench(*POINT, "--episodes", "1", "--out", "run.jsonl", cwd=tmp_path).returncode == 0
+    before = (tmp_path / "run.jsonl").read_bytes()
+    done = vlabench(*POINT, "--episodes", "2", "--out", "run.jsonl", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "belongs to another run (plan:" in done.stderr
+    assert (tmp_path / "run.jsonl").read_bytes() == before
+
+
+def test_show_prints_json_that_a_script_can_read(tmp_path: Path) -> None:
+    assert vlabench(*POINT, "--episodes", "2", "--out", "run.jsonl", cwd=tmp_path).returncode == 0
+    done = vlabench("show", "run.jsonl", "--json", cwd=tmp_path)
+    shown = json.loads(done.stdout)
+    assert shown["all"]["success_rate"]["n"] == 4
+    assert shown["header"]["protocol"] == "standard@1"
+
+
+@pytest.mark.parametrize("content", ["", "not json\n", "[1]\n", '{"kind": "episode"}\n'])
+def test_show_refuses_what_is_no_results_file(content: str, tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text(content)
+    done = vlabench("show", "x.jsonl", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("vlabench: x.jsonl")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_verify_runs_episodes_again_and_finds_them_equal(tmp_path: Path) -> None:
+    assert vlabench(*POINT, "--episodes", "5", "--out", "run.jsonl", cwd=tmp_path).returncode == 0
+    done = vlabench("verify", "run.jsonl", "--episodes", "6", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "6 of 6 episodes ran the same trajectory" in done.stdout
+
+
+def test_verify_says_which_episode_differs_and_where_first(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    assert vlabench(*POINT, "--episodes", "1", "--out", str(path), cwd=tmp_path).returncode == 0
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[1]["trace"]["states"] = lines[1]["trace"]["states"][:8] + "0" * 16
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = vlabench("verify", str(path), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "the simulator's state differs within control steps 1 to 10" in done.stdout
+    assert "1 of 2 episodes ran the same trajectory" in done.stdout
+
+
+def test_replay_films_an_episode_and_says_that_it_is_the_recorded_one(tmp_path: Path) -> None:
+    assert vlabench(*POINT, "--episodes", "2", "--out", "run.jsonl", cwd=tmp_path).returncode == 0
+    key = "point-reach/right#1"
+    done = vlabench("replay", "run.jsonl", key, "--video", "film.mp4", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "to the last bit" in done.stdout
+    assert frames(tmp_path / "film.mp4") == read_step_count(tmp_path / "run.jsonl", key) + 1
+    wrong = vlabench("replay", "run.jsonl", "point-reach/rihgt#1", "--video", "f.mp4", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "Did you mean" in wrong.stderr
+
+
+def test_videos_of_failures_are_kept_beside_the_results(tmp_path: Path) -> None:
+    command = [*POINT, "--episodes", "3", "--out", "run.jsonl", "--video", "failures"]
+    assert vlabench(*command, cwd=tmp_path).returncode == 0
+    run = read_run(tmp_path / "run.jsonl")
+    failures = {
+        r.episode.key.replace("/", "-").replace("#", "-") + ".mp4"
+        for r in run.episodes
+        if r.outcome is Outcome.FAILURE
+    }
+    assert {path.name for path in (tmp_path / "run.videos").iterdir()} == failures
+
+
+def test_recorded_actions_replay_to_the_same_trajectory(tmp_path: Path) -> None:
+    done = vlabench(*POINT, "--episodes", "3", "--out", "a.jsonl", "--actions", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = vlabench(
+        "run", "--suite", "point-reach", "--policy", "replay", "--set", "run=a.jsonl",
+        "--episodes", "3", "--out", "b.jsonl", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    a, b = (
+        {r.episode.key: r.trace for r in read_run(tmp_path / name).episodes}
+        for name in ("a.jsonl", "b.jsonl")
+    )
+    assert a == b
+
+
+def test_lists_are_complete_and_readable_by_scripts(tmp_path: Path) -> None:
+    for what in ("suites", "tasks", "policies", "protocols"):
+        rows = json.loads(vlabench("list", what, "--json", cwd=tmp_path).stdout)
+        assert rows, what
+    tasks = json.loads(
+        vlabench("list", "tasks", "--suite", "libero", "--json", cwd=tmp_path).stdout
+    )
+    assert len(tasks) == 40
+
+
+def test_two_protocols_can_be_held_side_by_side(tmp_path: Path) -> None:
+    done = vlabench("protocol", "diff", "openvla", "openpi", "--json", cwd=tmp_path)
+    fields = {row["field"] for row in json.loads(done.stdout)}
+    assert fields == {"id", "replan_steps", "source"}
+    wrong = vlabench("protocol", "diff", "openvla", "mt50", cwd=tmp_path)
+    assert wrong.returncode == 2
+
+
+def frames(path: Path) -> int:
+    import imageio.v2 as imageio
+
+    with imageio.get_reader(path, format="FFMPEG") as reader:
+        return sum(1 for _ in reader)
+
+
+def read_step_count(path: Path, key: str) -> int:
+    return next(r.steps for r in read_run(path).episodes if r.episode.key == key)
+
+
+def test_an_unwritable_place_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere; run as another user to see this")
+    (tmp_path / "closed").mkdir(mode=0o500)
+    done = vlabench(*POINT, "--out", "closed/run.jsonl", cwd=tmp_path)
+    assert done.returncode == 2

@@ -1,0 +1,204 @@
+"""LIBERO behind the harness is LIBERO: the same tasks, states, steps and pictures."""
+
+import gc
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from vlabench import (
+    EpisodeSpec,
+    ObservationSpec,
+    Orientation,
+    Outcome,
+    ProcessRunner,
+    Stage,
+    Suite,
+    load_policy,
+    load_suite,
+    make_plan,
+)
+from vlabench_suites.libero.loading import initial_states, prepare_imports
+
+pytest.importorskip("libero", reason="needs the extra: pip install 'vlabench-harness[libero]'")
+
+LIBERO = load_suite("libero")
+
+
+def episode(task_id: str, init_index: int = 0, scene_seed: int = 7) -> EpisodeSpec:
+    return EpisodeSpec(task_id=task_id, init_index=init_index, scene_seed=scene_seed, policy_seed=0)
+
+
+def test_there_are_the_forty_and_the_ninety_tasks() -> None:
+    assert len(LIBERO.tasks) == 40
+    assert len(load_suite("libero-90").tasks) == 90
+    members = [load_suite(f"libero-{name}") for name in ("spatial", "object", "goal", "10")]
+    assert LIBERO.tasks == tuple(task for member in members for task in member.tasks)
+
+
+def test_a_task_has_the_same_seeds_in_its_suite_and_in_the_group() -> None:
+    group = {e.key: e for e in make_plan(LIBERO, episodes=3).episodes}
+    alone = {e.key: e for e in make_plan(load_suite("libero-goal"), episodes=3).episodes}
+    assert alone.items() <= group.items()
+
+
+def test_horizons_are_those_that_openvla_publishes() -> None:
+    horizons = dict(LIBERO.protocol("openvla").horizons)
+    assert list(horizons.values()) == [220, 280, 300, 520, 400]
+
+
+@pytest.mark.sim
+def test_names_and_instructions_are_those_of_liberos_own_benchmark() -> None:
+    prepare_imports()
+    from libero.libero import benchmark
+
+    for suite_id in ("libero-spatial", "libero-object", "libero-goal", "libero-10", "libero-90"):
+        theirs = benchmark.task_maps[suite_id.replace("-", "_")]
+        ours = load_suite(suite_id).tasks
+        assert [t.scene.partition("/")[2] for t in ours] == list(theirs)
+        assert [t.instruction for t in ours] == [t.language for t in theirs.values()]
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize("task_id", [task.id for task in LIBERO.tasks])
+def test_every_task_builds_resets_and_steps(task_id: str) -> None:
+    protocol = LIBERO.protocol()
+    env = LIBERO.make_env(
+        LIBERO.task(task_id),
+        protocol,
+        ObservationSpec(state=protocol.observation.state, state_size=8, privileged=True),
+    )
+    try:
+        env.reset(episode(task_id))
+        start = env.state_bytes()
+        seen = env.observe()
+        assert seen.state.shape == (8,)
+        assert seen.instruction == LIBERO.task(task_id).instruction
+        steps = [env.step(np.zeros(7, dtype=np.float32)) for _ in range(5)]
+        assert not any(step.success or step.done for step in steps)
+        assert env.state_bytes() != start
+    finally:
+        env.close()
+
+
+class Moment(NamedTuple):
+    """What LIBERO's own environment held and showed at one control step."""
+
+    physics: bytes
+    success: bool
+    observation: dict[str, Any]
+
+
+def reference_episodes(scene: str, specs: list[EpisodeSpec], actions: Any) -> list[list[Moment]]:
+    """Drive LIBERO's own `OffScreenRenderEnv` as OpenVLA's script does.
+
+    It is done with before anything of ours draws: robosuite draws into whatever OpenGL context is
+    current, and frees its own in whatever is current then.
+    """
+    prepare_imports()
+    from libero.libero import get_libero_path
+    from libero.libero.envs.env_wrapper import OffScreenRenderEnv
+
+    env: Any = OffScreenRenderEnv(
+        bddl_file_name=f"{get_libero_path('bddl_files')}/{scene}.bddl",
+        camera_heights=256,
+        camera_widths=256,
+    )
+    samplers = len(env.env.object_property_initializers)
+    found = []
+    for spec in specs:
+        del env.env.object_property_initializers[samplers:]  # as in a new environment
+        env.seed(spec.scene_seed)
+        env.reset()
+        observation = env.set_init_state(initial_states(scene)[spec.init_index])
+        for _ in range(10):
+            observation = env.step([0, 0, 0, 0, 0, 0, -1])[0]
+        moments, done = [], False
+        for action in [*actions, None]:
+            physics = env.sim.data.qpos.tobytes() + env.sim.data.qvel.tobytes()
+            moments.append(Moment(physics, done, observation))
+            if action is not None:
+                observation, _, done, _ = env.step(action)
+        found.append(moments)
+    env.close()
+    del env
+    gc.collect()
+    return found
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize("task_id", ["libero-spatial/0", "libero-object/4", "libero-10/7"])
+def test_stepping_equals_liberos_own_environment_to_the_last_bit(task_id: str) -> None:
+    specs = [episode(task_id, 3, 11), episode(task_id, 1, 12)]
+    actions = np.random.default_rng(3).uniform(-1, 1, (20, 7)).astype(np.float32)
+    protocol, task = LIBERO.protocol(), LIBERO.task(task_id)
+    theirs = reference_episodes(task.scene, specs, actions)
+    ours = LIBERO.make_env(task, protocol, protocol.observation)
+    try:
+        for spec, moments in zip(specs, theirs, strict=True):
+            ours.reset(spec)
+            success = False
+            for number, moment in enumerate(moments):
+                assert ours.state_bytes().endswith(moment.physics), f"at step {number}"
+                assert success == moment.success
+                if number % 10 == 0:
+                    assert_same_observation(ours.observe(), moment.observation)
+                if number < len(actions):
+                    success = ours.step(actions[number]).success
+    finally:
+        ours.close()
+
+
+def assert_same_observation(ours: Any, theirs: dict[str, Any]) -> None:
+    from robosuite.utils.transform_utils import quat2axisangle
+
+    parts = [
+        theirs["robot0_eef_pos"],
+        quat2axisangle(theirs["robot0_eef_quat"].copy()),
+        theirs["robot0_gripper_qpos"],
+    ]
+    assert np.array_equal(ours.state, np.concatenate(parts).astype(np.float32))
+    for camera in ("agentview", "robot0_eye_in_hand"):
+        turned = theirs[f"{camera}_image"][::-1, ::-1]
+        assert np.array_equal(ours.images[camera], turned), camera
+    bowl = theirs["object-state"][:3]  # the first thing's position
+    assert any(np.array_equal(pose[:3], bowl) for pose in ours.privileged.values())
+
+
+@pytest.mark.sim
+def test_the_official_protocol_shows_pictures_as_libero_does_upside_down() -> None:
+    assert {c.orientation for c in LIBERO.protocol("libero-official").observation.cameras} == {
+        Orientation.UPSIDE_DOWN
+    }
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_workers_and_order_change_no_trajectory(workers: int, first_run: dict[str, Any]) -> None:
+    episodes = PLAN.episodes if workers == 4 else PLAN.episodes[::-1]
+    assert traces(ProcessRunner(workers), episodes) == first_run
+
+
+PLAN = make_plan(LIBERO, tasks="libero-object/1,libero-goal/7", episodes=2)
+
+
+@pytest.fixture(scope="module")
+def first_run() -> dict[str, Any]:
+    return traces(ProcessRunner(2), PLAN.episodes)
+
+
+def traces(runner: ProcessRunner, episodes: Any) -> dict[str, Any]:
+    suite = short(LIBERO)
+    policy = load_policy("random", suite)
+    stage = Stage(suite=suite, protocol=suite.protocol(), wants=policy.observation)
+    records = list(runner.run(stage, policy, episodes))
+    assert {r.outcome for r in records} == {Outcome.FAILURE}, [r.error for r in records]
+    return {r.episode.key: r.trace for r in records}
+
+
+def short(suite: Suite) -> Suite:
+    """Return the suite with a horizon of 20 steps, to test what does not depend on it."""
+    protocol = suite.protocol()
+    horizons = tuple((name, 20) for name, _ in protocol.horizons)
+    return replace(suite, protocols=(replace(protocol, horizons=horizons),))

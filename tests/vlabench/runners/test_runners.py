@@ -1,0 +1,252 @@
+"""Runners differ in speed only, and what breaks costs its own episode and nothing else."""
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vlabench import (
+    Decision,
+    EpisodeRecord,
+    EpisodeSpec,
+    Observation,
+    Outcome,
+    Plan,
+    ProcessRunner,
+    SerialRunner,
+    Stage,
+    Suite,
+    load_policy,
+    load_suite,
+    make_plan,
+)
+from vlabench.errors import PolicyHangError
+
+SUITE = load_suite("point-reach")
+PLAN = make_plan(SUITE, episodes=8)
+LEFT_2 = "point-reach/left#2"
+
+
+def stage_of(suite: Suite = SUITE) -> Stage:
+    policy = load_policy("random", suite)
+    return Stage(suite=suite, protocol=suite.protocol(), wants=policy.observation)
+
+
+def run(
+    runner: Any, *, policy: Any = None, suite: Suite = SUITE, episodes: Any = PLAN.episodes
+) -> dict[str, EpisodeRecord]:
+    records = list(
+        runner.run(stage_of(suite), policy or load_policy("random", suite), list(episodes))
+    )
+    assert len({r.episode.key for r in records}) == len(records)
+    return {record.episode.key: record for record in records}
+
+
+def timeless(records: dict[str, EpisodeRecord]) -> dict[str, EpisodeRecord]:
+    return {key: replace(record, seconds=type(record.seconds)()) for key, record in records.items()}
+
+
+@pytest.fixture(scope="module")
+def reference() -> dict[str, EpisodeRecord]:
+    return timeless(run(SerialRunner()))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_the_number_of_workers_changes_nothing(
+    workers: int, reference: dict[str, EpisodeRecord]
+) -> None:
+    assert timeless(run(ProcessRunner(workers))) == reference
+
+
+def test_the_order_changes_nothing(reference: dict[str, EpisodeRecord]) -> None:
+    backwards = PLAN.episodes[::-1]
+    assert timeless(run(SerialRunner(), episodes=backwards)) == reference
+    assert timeless(run(ProcessRunner(2), episodes=backwards)) == reference
+
+
+def test_waiting_for_a_fuller_batch_changes_nothing(reference: dict[str, EpisodeRecord]) -> None:
+    assert timeless(run(ProcessRunner(3, batch_wait_seconds=0.01))) == reference
+
+
+def test_every_planned_episode_is_recorded_once() -> None:
+    assert set(run(ProcessRunner(3))) == {episode.key for episode in PLAN.episodes}
+
+
+class _RandomPolicy:
+    """The random policy, for tests to break."""
+
+    id = "broken-random"
+    digest = ""
+
+    def __init__(self) -> None:
+        self._inner = load_policy("random", SUITE)
+        self.action, self.observation = self._inner.action, self._inner.observation
+        self.keys: dict[int, str] = {}
+
+    def reset(self, slot: int, episode: EpisodeSpec) -> None:
+        self.keys[slot] = episode.key
+        self._inner.reset(slot, episode)
+
+    def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Decision:
+        return self._inner.act(slots, observations)
+
+
+def assert_only(broken: str, records: dict[str, EpisodeRecord], reference: Any, text: str) -> None:
+    """Assert that one episode is an error that says `text`, and the others are untouched."""
+    assert {key for key, r in records.items() if r.outcome is Outcome.ERROR} == {broken}
+    assert text in str(records[broken].error)
+    rest = {key: record for key, record in timeless(records).items() if key != broken}
+    assert rest == {key: record for key, record in reference.items() if key != broken}
+
+
+@pytest.mark.parametrize("runner", [SerialRunner(), ProcessRunner(3)], ids=["serial", "processes"])
+def test_a_policy_that_cannot_begin_an_episode_costs_that_episode(
+    runner: Any, reference: Any
+) -> None:
+    class Broken(_RandomPolicy):
+        def reset(self, slot: int, episode: EpisodeSpec) -> None:
+            if episode.key == LEFT_2:
+                raise RuntimeError("no memory left")
+            super().reset(slot, episode)
+
+    assert_only(LEFT_2, run(runner, policy=Broken()), reference, "no memory left")
+
+
+@pytest.mark.parametrize("runner", [SerialRunner(), ProcessRunner(3)], ids=["serial", "processes"])
+def test_a_policy_that_returns_nan_costs_that_episode(runner: Any, reference: Any) -> None:
+    class Broken(_RandomPolicy):
+        def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Decision:
+            decision = super().act(slots, observations)
+            rows = [row for row, slot in enumerate(slots) if self.keys[slot] == LEFT_2]
+            decision.actions[rows] = np.nan
+            return decision
+
+    assert_only(LEFT_2, run(runner, policy=Broken()), reference, "non-finite action")
+
+
+@pytest.mark.parametrize("runner", [SerialRunner(), ProcessRunner(3)], ids=["serial", "processes"])
+def test_an_episode_that_breaks_a_batch_does_not_harm_its_neighbours(
+    runner: Any, reference: Any
+) -> None:
+    class Broken(_RandomPolicy):
+        def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Decision:
+            decision = super().act(slots, observations)  # the others' generators have moved on
+            if LEFT_2 in [self.keys[slot] for slot in slots]:
+                raise RuntimeError("cannot look at this")
+            return decision
+
+    assert_only(LEFT_2, run(runner, policy=Broken()), reference, "cannot look at this")
+
+
+@pytest.mark.parametrize("runner", [SerialRunner(), ProcessRunner(2)], ids=["serial", "processes"])
+@pytest.mark.parametrize("shape", [(1, 8, 2), (8, 1), (2, 8, 1), (1, 0, 1)])
+def test_actions_of_a_wrong_shape_are_errors_that_say_both_shapes(
+    runner: Any, shape: tuple[int, ...]
+) -> None:
+    class Broken(_RandomPolicy):
+        def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Decision:
+            return Decision(actions=np.zeros(shape, dtype=np.float32))
+
+    records = run(runner, policy=Broken(), episodes=PLAN.episodes[:3])
+    assert {record.outcome for record in records.values()} == {Outcome.ERROR}
+    for record in records.values():
+        assert f"shape {list(shape)}, expected [1, H >= 1, 1]" in str(record.error)
+
+
+def _suite_whose_step(break_it: Any) -> Suite:
+    """Make a point-reach whose third step calls `break_it` in the episode left#2."""
+
+    def make_env(task: Any, protocol: Any, wants: Any) -> Any:
+        from vlabench_suites.point_reach import PointReachEnv
+
+        class Env(PointReachEnv):
+            def reset(self, episode):  # no annotations: cloudpickle loses their names
+                super().reset(episode)
+                self.key, self.count = episode.key, 0
+
+            def step(self, action):
+                self.count += 1
+                if self.key == "point-reach/left#2" and self.count == 3:
+                    break_it()
+                return super().step(action)
+
+        return Env(task, protocol, wants)
+
+    return replace(SUITE, make_env=make_env)
+
+
+@pytest.mark.parametrize("runner", [SerialRunner(), ProcessRunner(3)], ids=["serial", "processes"])
+def test_a_simulator_that_raises_is_an_error_with_its_traceback(
+    runner: Any, reference: Any
+) -> None:
+    suite = _suite_whose_step(lambda: 1 / 0)
+    records = run(runner, suite=suite)
+    assert_only(LEFT_2, records, reference, "ZeroDivisionError")
+    assert "Traceback" in str(records[LEFT_2].error)
+    assert records[LEFT_2].steps == 2
+
+
+def test_a_worker_that_is_killed_costs_its_episode_and_is_replaced(reference: Any) -> None:
+    suite = _suite_whose_step(lambda: os.kill(os.getpid(), signal.SIGKILL))
+    assert_only(LEFT_2, run(ProcessRunner(2), suite=suite), reference, "signal SIGKILL")
+
+
+def test_a_simulator_that_hangs_past_the_watchdog_costs_its_episode(reference: Any) -> None:
+    suite = _suite_whose_step(lambda: time.sleep(3600))
+    records = run(ProcessRunner(2, watchdog_seconds=4.0), suite=suite)
+    assert_only(LEFT_2, records, reference, "did not answer within 4 s")
+
+
+def test_a_policy_that_hangs_ends_the_run_and_says_so() -> None:
+    class Hanging(_RandomPolicy):
+        def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Decision:
+            time.sleep(30)
+            return super().act(slots, observations)
+
+    runner = ProcessRunner(1, watchdog_seconds=2.0)
+    seen = []
+    with pytest.raises(PolicyHangError, match="did not answer within 2 s"):
+        seen.extend(runner.run(stage_of(), Hanging(), PLAN.episodes[:2]))
+
+
+def test_a_run_in_which_everything_breaks_still_ends() -> None:
+    suite = replace(SUITE, make_env=lambda task, protocol, wants: 1 // 0)
+    for runner in (SerialRunner(), ProcessRunner(2)):
+        records = run(runner, suite=suite)
+        assert {record.outcome for record in records.values()} == {Outcome.ERROR}
+        assert set(records) == {episode.key for episode in PLAN.episodes}
+
+
+def test_success_ends_an_episode_and_the_horizon_does() -> None:
+    class Left(_RandomPolicy):
+        def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Decision:
+            return Decision(actions=np.full((len(slots), 8, 1), -1, dtype=np.float32))
+
+    records = run(SerialRunner(), policy=Left())
+    left = [r for r in records.values() if r.episode.task_id == "point-reach/left"]
+    right = [r for r in records.values() if r.episode.task_id == "point-reach/right"]
+    assert {r.outcome for r in left} == {Outcome.SUCCESS}
+    assert all(r.steps < 20 for r in left)
+    assert {(r.outcome, r.steps, r.decisions) for r in right} == {(Outcome.FAILURE, 20, 3)}
+
+
+def test_the_protocol_says_how_much_of_a_chunk_is_executed() -> None:
+    protocol = replace(SUITE.protocol(), replan_steps=2)
+    suite = replace(SUITE, protocols=(protocol,))
+    records = run(SerialRunner(), suite=suite)
+    failures = [r for r in records.values() if r.outcome is Outcome.FAILURE]
+    assert failures
+    assert {r.decisions for r in failures} == {10}
+
+
+def test_a_suite_that_cannot_be_imported_by_name_runs_in_workers() -> None:
+    plan: Plan = make_plan(SUITE, episodes=1)
+    suite = replace(SUITE, make_env=lambda *arguments: SUITE.make_env(*arguments))
+    assert set(run(ProcessRunner(1), suite=suite, episodes=plan.episodes)) == {
+        episode.key for episode in plan.episodes
+    }

@@ -1,0 +1,49 @@
+"""`docs/record.schema.json` describes the lines that runs write."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from vlabench import Outcome, RunWriter, SerialRunner, prepare
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "record.schema.json").read_text())
+VALIDATOR = Draft202012Validator(SCHEMA)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    path = tmp_path_factory.mktemp("run") / "run.jsonl"
+    evaluation = prepare("point-reach", "random", request={"episodes": 2})
+    found = [record for _, record in evaluation.run(SerialRunner(), path) if record is not None]
+    broken = replace(found[0], outcome=Outcome.ERROR, error="boom", trace=None)
+    broken = replace(broken, episode=replace(broken.episode, repeat=7))
+    with RunWriter(path, evaluation.header) as writer:  # also writes a line `resumed`
+        writer.write(broken)
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_schema_is_valid() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_every_line_of_a_run_is_described(rows: list[dict[str, Any]]) -> None:
+    assert {row["kind"] for row in rows} == {"header", "episode", "resumed"}
+    for row in rows:
+        VALIDATOR.validate(row)
+
+
+def test_a_line_with_a_field_too_many_or_too_few_is_not(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        assert not VALIDATOR.is_valid({**row, "surprise": 1})
+        for name in row:
+            assert not VALIDATOR.is_valid({k: v for k, v in row.items() if k != name}), name
+
+
+def test_an_error_without_a_text_is_not(rows: list[dict[str, Any]]) -> None:
+    error = next(row for row in rows if row.get("outcome") == "error")
+    assert not VALIDATOR.is_valid({**error, "error": None})
+    assert not VALIDATOR.is_valid({**error, "outcome": "failure"})

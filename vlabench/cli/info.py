@@ -1,0 +1,88 @@
+"""Commands that say what there is: list, protocol."""
+
+import json
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from vlabench.cli.options import Json
+
+
+class What(StrEnum):
+    """What can be listed."""
+
+    SUITES = "suites"
+    TASKS = "tasks"
+    POLICIES = "policies"
+    PROTOCOLS = "protocols"
+
+
+SuiteFilter = Annotated[
+    str | None, typer.Option("--suite", help="Only of this suite.", metavar="ID")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("list")(list_)
+    protocols = typer.Typer(help="Look at protocols.", no_args_is_help=True, rich_markup_mode=None)
+    protocols.command("diff")(diff)
+    protocols.command("show")(show)
+    app.add_typer(protocols, name="protocol")
+
+
+def list_(
+    what: Annotated[What, typer.Argument(help="What to list.", show_default=False)],
+    suite: SuiteFilter = None,
+    as_json: Json = False,
+) -> None:
+    """List suites, tasks, policies or protocols."""
+    from vlabench.cli import listing
+    from vlabench.cli.tables import print_rows
+
+    make = {
+        What.SUITES: listing.suites,
+        What.TASKS: listing.tasks,
+        What.POLICIES: listing.policies,
+        What.PROTOCOLS: listing.protocols,
+    }[what]
+    rows = make(suite)
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    else:
+        print_rows(rows)
+
+
+def diff(
+    a: Annotated[str, typer.Argument(help="A protocol.", metavar="A")],
+    b: Annotated[str, typer.Argument(help="Another one.", metavar="B")],
+    suite: SuiteFilter = None,
+    as_json: Json = False,
+) -> None:
+    """Show in which fields two protocols differ."""
+    from vlabench.cli.listing import find_protocols
+    from vlabench.cli.tables import print_rows
+    from vlabench.protocol import protocol_diff
+
+    left, right = find_protocols([a, b], suite)
+    rows = [
+        {"field": name, left.name: one, right.name: other}
+        for name, one, other in protocol_diff(left, right)
+    ]
+    print(json.dumps(rows, indent=1)) if as_json else print_rows(rows)
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="A protocol.", metavar="ID")],
+    suite: SuiteFilter = None,
+    as_json: Json = False,
+) -> None:
+    """Show every field of a protocol, and where its values come from."""
+    from vlabench.cli.listing import find_protocols
+    from vlabench.cli.tables import print_rows
+    from vlabench.protocol import protocol_fields
+
+    (protocol,) = find_protocols([name], suite)
+    rows = [{"field": field, protocol.name: value} for field, value in protocol_fields(protocol)]
+    print(json.dumps(rows, indent=1)) if as_json else print_rows(rows)

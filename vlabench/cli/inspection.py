@@ -1,0 +1,32 @@
+"""Commands that read: show, doctor."""
+
+import sys
+
+import typer
+
+from vlabench.cli.options import Json, RunFiles
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("show")(show)
+    app.command("doctor")(doctor)
+
+
+def show(runs: RunFiles, as_json: Json = False) -> None:
+    """Show runs: each task and overall, with n, rate, interval, errors and time."""
+    from vlabench.cli.tables import print_run
+    from vlabench.store import read_run
+
+    for path, run in [(path, read_run(path)) for path in runs]:
+        print_run(path, run, as_json=as_json)
+
+
+def doctor(as_json: Json = False) -> None:
+    """Check this machine: Python, OpenGL, simulators, versions, canaries, folders."""
+    from vlabench.cli.tables import print_findings
+    from vlabench.doctor import examine
+
+    findings = print_findings(examine(), as_json=as_json)
+    if any(finding.level == "fail" for finding in findings):
+        sys.exit(1)

@@ -1,0 +1,172 @@
+"""Commands that run simulators: run, verify, replay."""
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vlabench.cli.options import Json, ProtocolName, RunFile, Settings, SuiteId, Workers
+
+
+class Video(StrEnum):
+    """Which episodes to film."""
+
+    NONE = "none"
+    FAILURES = "failures"
+    ALL = "all"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("run")(run)
+    app.command("verify")(verify)
+    app.command("replay")(replay)
+
+
+def run(
+    suite: SuiteId,
+    policy: Annotated[
+        str, typer.Option(help="What is evaluated: see `vlabench list policies`.", metavar="ID")
+    ],
+    protocol: ProtocolName = None,
+    tasks: Annotated[
+        str,
+        typer.Option(
+            help="Which tasks: globs over task ids or over the part after the slash, "
+            "separated by commas.",
+            metavar="GLOB",
+        ),
+    ] = "*",
+    episodes: Annotated[
+        int | None,
+        typer.Option(
+            help="Initial states for each task. [default: the protocol's own number]",
+            show_default=False,
+        ),
+    ] = None,
+    repeats: Annotated[
+        int, typer.Option(help="Episodes for each initial state, with other policy draws.")
+    ] = 1,
+    seed: Annotated[int, typer.Option(help="Root of every seed.")] = 0,
+    workers: Workers = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Results file; one that holds this run already is gone on with. "
+            "[default: results/SUITE/POLICY/...]",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    video: Annotated[
+        Video, typer.Option(help="Which episodes to film, in a folder beside the results file.")
+    ] = Video.NONE,
+    actions: Annotated[
+        bool, typer.Option("--actions", help="Keep the executed actions, for the replay policy.")
+    ] = False,
+    settings: Settings = None,
+    watchdog: Annotated[
+        float, typer.Option(help="Seconds that a simulator or the policy may take for one answer.")
+    ] = 600.0,
+    max_errors: Annotated[
+        int, typer.Option(help="Stop after so many errors when nothing but errors comes back.")
+    ] = 10,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Run episodes that were errors again.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the closing table only.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a policy on a suite. The same command again goes on where the last one stopped."""
+    from vlabench.cli.progress import follow
+    from vlabench.cli.tables import print_run
+    from vlabench.errors import PolicyHangError
+    from vlabench.evaluation import prepare
+    from vlabench.record import Outcome
+    from vlabench.runners.processes import ProcessRunner
+    from vlabench.settings import split_pairs
+    from vlabench.store import read_run
+
+    _require_positive("watchdog", watchdog)
+    _require_positive("max-errors", max_errors)
+    count = workers or os.cpu_count() or 1
+    evaluation = prepare(
+        suite,
+        policy,
+        protocol=protocol,
+        request={"tasks": tasks, "episodes": episodes, "repeats": repeats, "seed": seed},
+        settings=split_pairs(settings or []),
+        workers=count,
+    )
+    path = out or evaluation.default_path(Path("results"))
+    evaluation = evaluation.keeping(path, video=video.value, actions=actions)
+    records = evaluation.run(
+        ProcessRunner(count, watchdog_seconds=watchdog),
+        path,
+        retry_errors=retry_errors,
+        max_errors=max_errors,
+    )
+    hang = None
+    try:
+        follow(evaluation, records, path, quiet=quiet or as_json)
+    except PolicyHangError as error:
+        hang = error
+        print(f"vlabench: {error}", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        records.close()  # ends the workers
+        print("vlabench: interrupted; run the same command again to go on", file=sys.stderr)
+        raise typer.Exit(130) from interrupt
+    found = read_run(path)
+    print_run(path, found, as_json=as_json)
+    if hang or any(record.outcome is Outcome.ERROR for record in found.episodes):
+        sys.stdout.flush()
+        os._exit(1) if hang else sys.exit(1)  # a thread that hangs would keep the process
+
+
+def verify(
+    run: RunFile,
+    episodes: Annotated[
+        int, typer.Option(min=1, help="How many episodes to run again, spread over the run.")
+    ] = 10,
+    workers: Workers = None,
+    settings: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Run a sample of a run's episodes again, in another order, and compare trajectories."""
+    from vlabench.cli.tables import print_verification
+    from vlabench.settings import split_pairs
+    from vlabench.store import read_run
+    from vlabench.verify import verify_run
+
+    found, changed = read_run(run), split_pairs(settings or [])
+    differences = verify_run(found, episodes=episodes, workers=workers, settings=changed)
+    print_verification(run, found, differences, as_json=as_json)
+    if any(difference.where for difference in differences):
+        sys.exit(1)
+
+
+def replay(
+    run: RunFile,
+    key: Annotated[
+        str, typer.Argument(help="Which episode, as in `libero-goal/3#0`.", metavar="EPISODE_KEY")
+    ],
+    video: Annotated[Path, typer.Option(help="The video to write.", metavar="FILE")],
+) -> None:
+    """Run one episode of a run again and film it."""
+    from vlabench.store import read_run
+    from vlabench.verify import film_episode
+
+    difference = film_episode(read_run(run), key, video)
+    print(f"{key}: {difference.now.outcome} after {difference.now.steps} steps; filmed in {video}")
+    if difference.where:
+        print(f"vlabench: not the recorded trajectory: {difference.where}", file=sys.stderr)
+        sys.exit(1)
+    print("the trajectory is the recorded one, to the last bit")
+
+
+def _require_positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise typer.BadParameter(f"{value:g} is not greater than 0", param_hint=f"--{name}")

@@ -1,0 +1,76 @@
+"""Every error the harness raises on purpose.
+
+* VlabenchError
+  + UnknownNameError      an id that nothing registers
+  + PluginError           an installed package whose table of suites or policies is broken
+  + MissingExtraError     an optional package that is not installed
+  + SettingError          a `--set key=value` that nobody takes, or of the wrong type
+  + SpecMismatchError     a policy and a suite disagree about actions or observations
+  + PlanError             a plan that the suite cannot honour
+  + RecordError           a results file that is not what it claims to be
+  + RunLockedError        a results file that another process is writing
+  + DrawingError          pictures are asked for and no OpenGL library can draw them
+  + PolicyHangError       a policy that does not answer
+
+An exception raised by a simulator or a policy during an episode is not in this list: it ends that
+episode with `Outcome.ERROR` and is stored with it.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class VlabenchError(Exception):
+    """Base class, so that callers can catch everything the harness raises on purpose."""
+
+
+class UnknownNameError(VlabenchError):
+    """An id that nothing registers."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        close = get_close_matches(name, names, n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names) or 'none'}."
+        super().__init__(f"no {kind} is called {name!r}. {hint}")
+
+
+class PluginError(VlabenchError):
+    """An installed package whose table of suites or policies is broken."""
+
+
+class MissingExtraError(VlabenchError):
+    """An optional package that is not installed."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs the Python package {package!r}, which is not installed. "
+            f"Install it with: pip install 'vlabench-harness[{extra}]'"
+        )
+
+
+class SettingError(VlabenchError):
+    """A `--set key=value` that nobody takes, or of the wrong type."""
+
+
+class SpecMismatchError(VlabenchError):
+    """A policy and a suite disagree about actions or observations."""
+
+
+class PlanError(VlabenchError):
+    """A plan that the suite cannot honour."""
+
+
+class RecordError(VlabenchError):
+    """A results file that is not what it claims to be."""
+
+
+class RunLockedError(VlabenchError):
+    """A results file that another process is writing."""
+
+
+class DrawingError(VlabenchError):
+    """Pictures are asked for and no OpenGL library can draw them."""
+
+
+class PolicyHangError(VlabenchError):
+    """A policy that does not answer."""

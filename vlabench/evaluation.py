@@ -1,0 +1,226 @@
+"""An evaluation, ready to run: everything is loaded and checked, and nothing has been started."""
+
+import hashlib
+import json
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vlabench.errors import DrawingError, RecordError
+from vlabench.plan import Plan, PlanRequest, make_plan
+from vlabench.policy import Policy
+from vlabench.protocol import Protocol
+from vlabench.provenance import fingerprint, provenance
+from vlabench.record import EpisodeRecord, Outcome, Run, RunHeader
+from vlabench.registry import load_policy, load_suite, policy_factory, require_packages
+from vlabench.runners import Runner, Stage
+from vlabench.runners.slot import Film, Which
+from vlabench.settings import assign_settings, parse_settings
+from vlabench.spaces import check_match
+from vlabench.store import RunWriter
+from vlabench.suite import Suite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """A suite, a plan and a policy that fit each other.
+
+    Attributes:
+        suite: The suite.
+        protocol: The rules.
+        plan: What has to be run.
+        policy: What is evaluated.
+        stage: What slots need.
+        header: The first line of the results file.
+    """
+
+    suite: Suite
+    protocol: Protocol
+    plan: Plan
+    policy: Policy
+    stage: Stage
+    header: RunHeader
+
+    def default_path(self, folder: Path) -> Path:
+        """Return where the run belongs in a results folder: the same for the same command."""
+        identity = json.dumps(self.header.identity, sort_keys=True)
+        digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
+        request = self.plan.request
+        name = f"{self.protocol.id}-e{request.episodes}-s{request.seed}-{digest}.jsonl"
+        return folder / self.suite.id / self.policy.id / name
+
+    def keeping(self, path: Path, *, video: Which = "none", actions: bool = False) -> "Evaluation":
+        """Return the evaluation with what it keeps of episodes beside their results file.
+
+        Raises:
+            DrawingError: If videos are asked for and nothing can draw or there is no camera.
+        """
+        if video != "none":
+            if self.suite.film is None:
+                raise DrawingError(f"suite {self.suite.id!r} has no camera to film with")
+            _gl(self.suite, needed=True)
+        stage = replace(
+            self.stage,
+            film=Film(which=video, folder=beside(path, "videos")),
+            actions_folder=beside(path, "actions") if actions else None,
+        )
+        return replace(self, stage=stage)
+
+    def run(
+        self,
+        runner: Runner,
+        path: Path,
+        *,
+        retry_errors: bool = False,
+        max_errors: int | None = None,
+    ) -> Generator[tuple[Run, EpisodeRecord | None]]:
+        """Run what the results file does not hold yet, and append to it.
+
+        Yields the run as it was found with None, once; then with each record when it is on disk.
+
+        Args:
+            runner: How to run.
+            path: The results file.
+            retry_errors: Whether episodes recorded as errors are run again.
+            max_errors: Stop after so many errors if nothing but errors has come back.
+
+        Raises:
+            RecordError: If the file cannot be written or belongs to another run.
+            RunLockedError: If another process is writing it.
+        """
+        with RunWriter(path, self.header) as writer:
+            found = writer.run
+            yield found, None
+            skip = {
+                record.episode.key
+                for record in found.episodes
+                if not (retry_errors and record.outcome is Outcome.ERROR)
+            }
+            left = [episode for episode in self.plan.episodes if episode.key not in skip]
+            errors = good = 0
+            for record in runner.run(self.stage, self.policy, left):
+                writer.write(record)
+                yield found, record
+                errors += record.outcome is Outcome.ERROR
+                good += record.outcome is not Outcome.ERROR
+                if max_errors is not None and errors >= max_errors and not good:
+                    return
+
+
+def prepare(
+    suite_id: str,
+    policy_id: str,
+    *,
+    protocol: str | None = None,
+    request: Mapping[str, Any] | PlanRequest | None = None,
+    settings: Mapping[str, str] | None = None,
+    workers: int = 1,
+) -> Evaluation:
+    """Load everything an evaluation needs and check that it fits together.
+
+    Args:
+        suite_id: The suite.
+        policy_id: The policy.
+        protocol: Name of the rules; the suite's default when None.
+        request: Arguments of `make_plan`.
+        settings: Text values by name, for whoever takes them.
+        workers: Simulators side by side, for the record.
+
+    Raises:
+        VlabenchError: If anything is unknown, missing, or does not fit; see `errors`.
+    """
+    suite = load_suite(suite_id)
+    rules = suite.protocol(protocol)
+    wanted = _plan_arguments(request)
+    plan = make_plan(suite, rules.name, **wanted)
+    require_packages(suite)
+    owners: dict[str, Callable[..., object]] = {
+        f"suite {suite_id!r}": suite.make_env,
+        f"policy {policy_id!r}": policy_factory(policy_id),
+    }
+    taken = assign_settings(settings or {}, owners)
+    of_suite, of_policy = taken.values()
+    policy = load_policy(policy_id, suite, rules, of_policy)
+    check_match(
+        suite.id,
+        rules.observation,
+        rules.action,
+        policy_id=policy.id,
+        needed=policy.observation,
+        produced=policy.action,
+    )
+    gl = _gl(suite, needed=bool(policy.observation.cameras))
+    stage = Stage(
+        suite=suite,
+        protocol=rules,
+        wants=policy.observation,
+        settings=parse_settings(suite.make_env, of_suite, f"suite {suite_id!r}"),
+    )
+    header = RunHeader(
+        suite_id=suite.id,
+        suite_version=suite.version,
+        protocol=rules.name,
+        plan_digest=plan.digest,
+        request=plan.request,
+        policy_id=policy.id,
+        policy_digest=policy.digest,
+        privileged=policy.observation.privileged,
+        settings=dict(sorted((settings or {}).items())),
+        fingerprint=fingerprint(suite, rules, gl=gl, settings=stage.settings),
+        provenance=provenance(suite, workers=workers, gl=gl),
+    )
+    return Evaluation(
+        suite=suite, protocol=rules, plan=plan, policy=policy, stage=stage, header=header
+    )
+
+
+def prepare_again(
+    header: RunHeader, *, workers: int = 1, settings: Mapping[str, str] | None = None
+) -> Evaluation:
+    """Prepare the evaluation that a run came from.
+
+    Args:
+        header: Of the run.
+        workers: Simulators side by side.
+        settings: To change, of those that the run had.
+
+    Raises:
+        RecordError: If what is installed now plans other episodes, or is another policy.
+        VlabenchError: As `prepare` does.
+    """
+    again = prepare(
+        header.suite_id,
+        header.policy_id,
+        protocol=header.protocol,
+        request=header.request,
+        settings={**header.settings, **(settings or {})},
+        workers=workers,
+    )
+    for what, then, now in (
+        ("suite version", header.suite_version, again.header.suite_version),
+        ("plan", header.plan_digest, again.header.plan_digest),
+        ("policy digest", header.policy_digest, again.header.policy_digest),
+    ):
+        if then != now:
+            raise RecordError(
+                f"the run was made with {what} {then} and what is installed now has {now}; "
+                "install the vlabench version that made it"
+            )
+    return again
+
+
+def beside(path: Path, kind: str) -> Path:
+    """Return the folder for what is kept beside a results file: `x.jsonl` to `x.videos`."""
+    return path.parent / f"{path.stem}.{kind}"
+
+
+def _plan_arguments(request: Mapping[str, Any] | PlanRequest | None) -> dict[str, Any]:
+    if isinstance(request, PlanRequest):
+        return {name: getattr(request, name) for name in request.__slots__}
+    return dict(request or {})
+
+
+def _gl(suite: Suite, *, needed: bool) -> str:
+    """Return how pictures are drawn; `none` when nobody looks or OpenGL has no part in it."""
+    return suite.drawing() if needed and suite.drawing is not None else "none"

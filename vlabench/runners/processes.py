@@ -1,0 +1,350 @@
+"""Runs simulators in processes of their own and asks the policy, here, for all that wait.
+
+A worker process owns one scene and executes a whole chunk; one message goes each way for each
+decision. A worker that dies or hangs costs its episode an error and is replaced.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from queue import Empty, SimpleQueue
+from threading import Thread
+
+import cloudpickle
+import numpy as np
+from numpy.typing import NDArray
+
+from vlabench.env import Observation
+from vlabench.episode import EpisodeSpec
+from vlabench.errors import PolicyHangError
+from vlabench.policy import Policy
+from vlabench.record import EpisodeRecord
+from vlabench.runners.desk import BatchError, Desk
+from vlabench.runners.queue import WorkQueue
+from vlabench.runners.slot import Ending, Slot, Stage
+
+_SPAWN = get_context("spawn")  # a fork after OpenGL or torch threads deadlocks
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+_STOP_SECONDS = 5.0
+
+
+class ProcessRunner:
+    """Several slots, each in a process of its own; the policy stays in this one."""
+
+    def __init__(
+        self, workers: int = 2, *, watchdog_seconds: float = 600.0, batch_wait_seconds: float = 0.0
+    ) -> None:
+        """Set the runner up; processes start with the run.
+
+        Args:
+            workers: Simulators side by side.
+            watchdog_seconds: How long a simulator may take for one chunk (or for building and
+                resetting a scene), and the policy for one call.
+            batch_wait_seconds: How long the policy is held back, once a slot waits, for others to
+                join the batch. Worth it when a call costs much more than a chunk's simulation.
+        """
+        if workers < 1:
+            raise ValueError(f"workers is {workers}; it must be at least 1")
+        self._num_workers = workers
+        self._watchdog = watchdog_seconds
+        self._batch_wait = batch_wait_seconds
+
+    def run(
+        self, stage: Stage, policy: Policy, episodes: Iterable[EpisodeSpec]
+    ) -> Iterator[EpisodeRecord]:
+        """Run `episodes`, longest tasks first; see `Runner.run`.
+
+        Raises:
+            PolicyHangError: If a call of the policy does not return; what was yielded stands.
+        """
+        queue = WorkQueue(episodes, stage.protocol)
+        desk = Desk(policy, stage.protocol.action.size)
+        count = min(self._num_workers, len(queue))
+        floor = _Floor(stage, desk, queue, count, self._watchdog, self._batch_wait)
+        try:
+            while floor.busy:
+                yield from floor.turn()
+        finally:
+            floor.stop()
+
+
+class _Floor:
+    """The workers of one run, and what each of them is doing."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        desk: Desk,
+        queue: WorkQueue,
+        count: int,
+        watchdog: float,
+        batch_wait: float,
+    ) -> None:
+        self._stage = cloudpickle.dumps(stage)
+        self._desk, self._queue = desk, queue
+        self._watchdog, self._batch_wait = watchdog, batch_wait
+        self._caller = _Caller(desk)
+        self._workers = [_Worker(index, self._stage) for index in range(count)]
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is left to do."""
+        return bool(self._queue) or any(w.episode is not None for w in self._workers)
+
+    def turn(self) -> Iterator[EpisodeRecord]:
+        """Hand out episodes, take in what workers report, ask the policy once."""
+        for worker in self._workers:
+            while worker.episode is None and self._queue:
+                yield from self._begin(worker)
+        yield from self._collect()
+        yield from self._answer()
+
+    def stop(self) -> None:
+        """End every worker."""
+        for worker in self._workers:
+            worker.ask_to_stop()
+        for worker in self._workers:
+            worker.stop()
+
+    def _begin(self, worker: "_Worker") -> Iterator[EpisodeRecord]:
+        episode, alone = self._queue.take(worker.task_id, {w.task_id for w in self._workers})
+        if error := self._desk.open(worker.index, episode):
+            yield self._desk.fail(worker.index, error)
+            return
+        worker.begin(episode, alone=alone)
+
+    def _collect(self) -> Iterator[EpisodeRecord]:
+        """Wait for reports until the policy can be asked or an episode has ended."""
+        patience: float | None = None
+        while running := [w for w in self._workers if w.running]:
+            now = time.monotonic()
+            if any(w.view is not None for w in self._workers):
+                patience = now + self._batch_wait if patience is None else patience
+                timeout = max(0.0, patience - now)
+            else:
+                timeout = max(0.0, min(w.since for w in running) + self._watchdog - now)
+            ready = wait([w.connection for w in running], timeout)
+            ended = False
+            for worker in running:
+                if worker.connection in ready:
+                    record = self._receive(worker)
+                elif now - worker.since > self._watchdog:
+                    record = self._replace(worker, self._hung())
+                else:
+                    continue
+                if record is not None:
+                    ended = True
+                    yield record
+            if ended or (patience is not None and time.monotonic() >= patience):
+                return
+
+    def _receive(self, worker: "_Worker") -> EpisodeRecord | None:
+        try:
+            result = worker.receive()
+        except (EOFError, ConnectionError):
+            return self._replace(worker, f"the worker process died ({worker.death()})\n")
+        return self._desk.close(worker.index, result) if isinstance(result, Ending) else None
+
+    def _answer(self) -> Iterator[EpisodeRecord]:
+        """Ask the policy for every slot that waits; those that must be alone, alone."""
+        waiting = [worker for worker in self._workers if worker.view is not None]
+        groups = [[worker] for worker in waiting if worker.alone]
+        groups.append([worker for worker in waiting if not worker.alone])
+        for group in filter(None, groups):
+            views = {worker.index: worker.view for worker in group if worker.view is not None}
+            try:
+                answers = self._caller.ask(views, self._watchdog)
+            except BatchError:
+                # Which episode broke the call is not known, and its neighbours must not suffer:
+                # each is run again from its beginning, asked about alone.
+                for worker in group:
+                    self._queue.put_back(worker.drop())
+                continue
+            except PolicyHangError as error:
+                for worker in group:
+                    yield self._desk.fail(worker.index, f"{error}\n")
+                    worker.kill()
+                raise
+            for worker in group:
+                worker.send(answers[worker.index])
+
+    def _replace(self, worker: "_Worker", reason: str) -> EpisodeRecord:
+        worker.kill()
+        self._workers[worker.index] = _Worker(worker.index, self._stage)
+        return self._desk.fail(worker.index, reason)
+
+    def _hung(self) -> str:
+        return f"the simulator did not answer within {self._watchdog:g} s (watchdog)\n"
+
+
+class _Caller:
+    """Calls the policy in a thread, so that one that hangs can be left behind."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._questions: SimpleQueue[dict[int, Observation]] = SimpleQueue()
+        self._answers: SimpleQueue[dict[int, NDArray[np.float32] | str] | BaseException] = (
+            SimpleQueue()
+        )
+        Thread(target=self._serve, daemon=True).start()
+
+    def ask(
+        self, views: dict[int, Observation], timeout_seconds: float
+    ) -> dict[int, NDArray[np.float32] | str]:
+        """Ask as `Desk.ask` does.
+
+        Raises:
+            PolicyHangError: If there is no answer in time.
+            BatchError: As `Desk.ask` does.
+        """
+        self._questions.put(views)
+        try:
+            answer = self._answers.get(timeout=timeout_seconds)
+        except Empty:
+            raise PolicyHangError(
+                f"the policy did not answer within {timeout_seconds:g} s; the run stops here. "
+                "Run the same command again to go on with the episodes that are left"
+            ) from None
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def _serve(self) -> None:
+        while True:
+            views = self._questions.get()
+            try:
+                self._answers.put(self._desk.ask(views))
+            except BaseException as error:  # noqa: BLE001 - handed to the thread that asked
+                self._answers.put(error)
+
+
+@dataclass(slots=True)
+class _Worker:
+    """One worker process, as its parent sees it."""
+
+    index: int
+    stage: bytes
+    episode: EpisodeSpec | None = None
+    alone: bool = False
+    task_id: str = ""
+    view: Observation | None = None
+    since: float = 0.0
+    process: SpawnProcess = field(init=False)
+    connection: Connection = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.connection, theirs = _SPAWN.Pipe()
+        self.process = _SPAWN.Process(target=_work, args=(theirs, self.stage), daemon=True)
+        with _one_thread_each():
+            self.process.start()
+        theirs.close()
+
+    @property
+    def running(self) -> bool:
+        """Whether it owes a report."""
+        return self.episode is not None and self.view is None
+
+    def begin(self, episode: EpisodeSpec, *, alone: bool) -> None:
+        """Start an episode."""
+        self.episode, self.alone, self.task_id = episode, alone, episode.task_id
+        self._post(episode)
+
+    def send(self, answer: NDArray[np.float32] | str) -> None:
+        """Hand over a chunk, or the text of what the policy did wrong."""
+        self.view = None
+        self._post(answer)
+
+    def receive(self) -> Observation | Ending:
+        """Take in a report.
+
+        Raises:
+            EOFError, ConnectionError: If the process died.
+        """
+        result: Observation | Ending = self.connection.recv()
+        if isinstance(result, Ending):
+            self.episode = None
+        else:
+            self.view = result
+        return result
+
+    def drop(self) -> EpisodeSpec:
+        """Leave a waiting episode without a record; return it."""
+        episode, self.episode, self.view = self.episode, None, None
+        assert episode is not None
+        return episode
+
+    def death(self) -> str:
+        """Say how the process ended."""
+        self.process.join(_STOP_SECONDS)
+        code = self.process.exitcode
+        if code is not None and code < 0:
+            return f"signal {signal.Signals(-code).name}"
+        return f"exit status {code}"
+
+    def kill(self) -> None:
+        """End the process whatever it is doing."""
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+    def ask_to_stop(self) -> None:
+        """Let an idle process end by itself; `stop` waits for it."""
+        if self.episode is None and not self.connection.closed:
+            self._post(None)
+
+    def stop(self) -> None:
+        """End the process; one that is in the middle of an episode is not waited for."""
+        if self.connection.closed:
+            return
+        if self.episode is None:
+            self.process.join(_STOP_SECONDS)
+        self.kill()
+
+    def _post(self, message: object) -> None:
+        self.since = time.monotonic()
+        try:
+            self.connection.send(message)
+        except OSError:
+            pass  # it died; the next receive says so
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let processes started inside use one thread: their number is the parallelism."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _work(connection: Connection, stage: bytes) -> None:
+    """Serve one slot until told to stop, or until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    slot = Slot(cloudpickle.loads(stage))
+    try:
+        while (message := connection.recv()) is not None:
+            connection.send(_reply(slot, message))
+    except (EOFError, OSError):
+        pass  # the parent is gone
+    finally:
+        slot.close()
+
+
+def _reply(slot: Slot, message: EpisodeSpec | NDArray[np.float32] | str) -> Observation | Ending:
+    if isinstance(message, EpisodeSpec):
+        return slot.begin(message)
+    if isinstance(message, str):
+        return slot.abort(message)
+    return slot.resume(message)

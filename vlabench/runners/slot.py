@@ -1,0 +1,261 @@
+"""A slot: one simulator, and the episode that is being run in it."""
+
+import time
+import traceback
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlabench.env import Env, Observation
+from vlabench.episode import EpisodeSpec
+from vlabench.protocol import Protocol
+from vlabench.record import TRACE_EVERY, Outcome, Trace
+from vlabench.spaces import ObservationSpec
+from vlabench.suite import Suite
+from vlabench.video import write_video
+
+Which = Literal["none", "failures", "all"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Film:
+    """Which episodes to film, and where to.
+
+    Attributes:
+        which: `none`, `failures` (errors have no end to film) or `all`.
+        folder: One video an episode is written here, named after its key.
+    """
+
+    which: Which = "none"
+    folder: Path = Path()
+
+    def wants(self, outcome: Outcome) -> bool:
+        """Say whether an episode that ended so is filmed."""
+        if self.which == "failures":
+            return outcome is Outcome.FAILURE
+        return self.which == "all" and outcome is not Outcome.ERROR
+
+    def path(self, episode: EpisodeSpec) -> Path:
+        """Return the video's path."""
+        return self.folder / f"{file_stem(episode)}.mp4"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Where a policy acts: everything a slot needs to build scenes and to end episodes.
+
+    Attributes:
+        suite: Whose tasks.
+        protocol: The rules.
+        wants: What the policy asked to see.
+        settings: Parsed settings of the suite.
+        film: Which episodes to film.
+        actions_folder: Where the executed actions of each episode are kept; None keeps none.
+    """
+
+    suite: Suite
+    protocol: Protocol
+    wants: ObservationSpec
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    film: Film = field(default_factory=Film)
+    actions_folder: Path | None = None
+
+    def make_env(self, task_id: str, wants: ObservationSpec | None = None) -> Env:
+        """Build the scene of a task, for what the policy wants to see or for something else."""
+        task = self.suite.task(task_id)
+        wants = self.wants if wants is None else wants
+        return self.suite.make_env(task, self.protocol, wants, **self.settings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How an episode ended, as far as a slot knows: what the policy cost is its caller's to add.
+
+    Attributes:
+        outcome: Success, failure or error.
+        steps: Control steps executed.
+        simulator_seconds: Building, resetting and stepping.
+        render_seconds: Drawing for the policy.
+        trace: Hashes of the trajectory; None when there was no first observation.
+        error: Traceback of an error.
+    """
+
+    outcome: Outcome
+    steps: int
+    simulator_seconds: float
+    render_seconds: float
+    trace: Trace | None
+    error: str | None = None
+
+
+def file_stem(episode: EpisodeSpec) -> str:
+    """Return the episode's key as a file name."""
+    return episode.key.replace("/", "-").replace("#", "-")
+
+
+class Tracer:
+    """Hashes a trajectory as it happens."""
+
+    def __init__(self) -> None:
+        self._states, self._actions = blake2b(digest_size=16), blake2b(digest_size=16)
+        self._state_marks: list[str] = []
+        self._action_marks: list[str] = []
+        self._steps = 0
+
+    def begin(self, state: bytes) -> None:
+        """Hash the settled initial state."""
+        self._states.update(state)
+        self._mark()
+
+    def step(self, action: NDArray[np.float32], state: bytes) -> None:
+        """Hash one action, `[A]`, and the state it led to."""
+        self._actions.update(action.tobytes())
+        self._states.update(state)
+        self._steps += 1
+        if self._steps % TRACE_EVERY == 0:
+            self._mark()
+
+    def trace(self) -> Trace | None:
+        """Return the hashes so far; None before the initial state."""
+        if not self._state_marks:
+            return None
+        if self._steps % TRACE_EVERY:
+            self._mark()
+        whole = blake2b(self._states.digest() + self._actions.digest(), digest_size=16)
+        return Trace(
+            digest=whole.hexdigest(),
+            states="".join(self._state_marks),
+            actions="".join(self._action_marks),
+        )
+
+    def _mark(self) -> None:
+        self._state_marks.append(self._states.copy().hexdigest()[:8])
+        self._action_marks.append(self._actions.copy().hexdigest()[:8])
+
+
+def film_episode(stage: Stage, episode: EpisodeSpec, actions: NDArray[np.float32]) -> None:
+    """Run executed actions, `[steps, A]`, once more, this time drawing; write the video.
+
+    An episode is filmed after it ended: drawing every step costs many times what simulating it
+    does, and most episodes are never looked at.
+    """
+    camera = stage.suite.film
+    assert camera is not None, "Evaluation.keeping refuses to film without a camera"
+    env = stage.make_env(episode.task_id, ObservationSpec(cameras=(camera,)))
+
+    def frames() -> Generator[NDArray[np.uint8]]:
+        env.reset(episode)
+        yield env.draw(camera)
+        for action in actions:
+            env.step(action)
+            yield env.draw(camera)
+
+    try:
+        write_video(stage.film.path(episode), frames())
+    finally:
+        env.close()
+
+
+class Slot:
+    """Keeps one scene and runs one episode after the other in it."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._env: Env | None = None
+        self._task_id = ""
+
+    def begin(self, episode: EpisodeSpec) -> Observation | Ending:
+        """Start an episode; return what the policy sees, or the ending if it broke at once."""
+        self._episode, self._steps = episode, 0
+        self._simulator = self._render = 0.0
+        self._tracer, self._actions = Tracer(), list[NDArray[np.float32]]()
+        self._attempt = self._attempt_episode(episode)
+        return self.resume(None)
+
+    def resume(self, chunk: NDArray[np.float32] | None) -> Observation | Ending:
+        """Execute a chunk, `[H, A]`; return what the policy sees, or the ending."""
+        try:
+            return next(self._attempt) if chunk is None else self._attempt.send(chunk)
+        except StopIteration as ended:
+            return self._ending(ended.value, None)
+        except Exception:  # noqa: BLE001 - whatever broke belongs in the record
+            self.close()  # a simulator that broke is not used again
+            return self._ending(Outcome.ERROR, traceback.format_exc())
+
+    def abort(self, error: str) -> Ending:
+        """End the episode because the policy broke; the scene is fine and stays."""
+        self._attempt.close()
+        return self._ending(Outcome.ERROR, error)
+
+    def close(self) -> None:
+        """Free the scene. Safe to call twice, also after an error in the simulator."""
+        env, self._env = self._env, None
+        if env is not None:
+            env.close()
+
+    def _attempt_episode(
+        self, episode: EpisodeSpec
+    ) -> Generator[Observation, NDArray[np.float32], Outcome]:
+        """One episode, written as the loop it is: look, be given a chunk, execute it."""
+        protocol, clock = self._stage.protocol, time.perf_counter
+        horizon, replan = protocol.horizon(episode.task_id), protocol.replan_steps
+        started = clock()
+        env = self._env_for(episode.task_id)
+        env.reset(episode)
+        self._tracer.begin(env.state_bytes())
+        self._simulator += clock() - started
+        while True:
+            started = clock()
+            observation = env.observe()
+            self._render += clock() - started
+            chunk = yield observation
+            started = clock()
+            for action in chunk[:replan]:
+                step = env.step(action)
+                self._steps += 1
+                self._actions.append(action)
+                self._tracer.step(action, env.state_bytes())
+                if step.success or step.done or self._steps == horizon:
+                    self._simulator += clock() - started
+                    return Outcome.SUCCESS if step.success else Outcome.FAILURE
+            self._simulator += clock() - started
+
+    def _env_for(self, task_id: str) -> Env:
+        if self._env is None or task_id != self._task_id:
+            self.close()
+            self._env = self._stage.make_env(task_id)
+            self._task_id = task_id
+        return self._env
+
+    def _ending(self, outcome: Outcome, error: str | None) -> Ending:
+        try:
+            self._keep(outcome)
+        except Exception:  # noqa: BLE001 - a full disk belongs in the record as well
+            outcome, error = Outcome.ERROR, error or traceback.format_exc()
+            self.close()
+        return Ending(
+            outcome=outcome,
+            steps=self._steps,
+            simulator_seconds=self._simulator,
+            render_seconds=self._render,
+            trace=self._tracer.trace(),
+            error=error,
+        )
+
+    def _keep(self, outcome: Outcome) -> None:
+        """Write what the stage keeps of an episode beside its record."""
+        stage = self._stage
+        if stage.actions_folder is None and not stage.film.wants(outcome):
+            return
+        actions = np.array(self._actions, dtype=np.float32)
+        actions = actions.reshape(-1, stage.protocol.action.size)
+        if stage.actions_folder is not None:
+            stage.actions_folder.mkdir(parents=True, exist_ok=True)
+            np.save(stage.actions_folder / f"{file_stem(self._episode)}.npy", actions)
+        if stage.film.wants(outcome):
+            film_episode(stage, self._episode, actions)
