@@ -104,8 +104,8 @@ def _load(kind: Kind, name: str) -> Any:
     module, _, attribute = table[name].partition(":")
     try:
         return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, SyntaxError) as error:
-        raise PluginError(f"{kind} {name!r} is registered as {table[name]!r}: {error}") from error
+    except Exception as error:
+        raise PluginError(f"{kind} {name!r} is registered as {table[name]!r}: {error!r}") from error
 
 
 def _table(kind: Kind) -> dict[str, str]:

@@ -6,7 +6,9 @@ place to declare it.
 
 import inspect
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from math import isfinite
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from vlabench.errors import SettingError
@@ -84,18 +86,38 @@ def parse_settings(
 
 
 def _parse(key: str, text: str, kind: Any, owner: str) -> Any:
-    if get_origin(kind) in (Union, types.UnionType):  # X | None
-        kind = next(k for k in get_args(kind) if k is not type(None))
+    """Read `text` as the first of the kinds of a union that it can be read as."""
+    kinds = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    for one in kinds:
+        if one is type(None):
+            continue
+        for value in _readings(text, one):
+            return value
+    expected = " or ".join(_describe(one) for one in kinds if one is not type(None))
+    raise SettingError(f"{owner}: {key}={text!r}, expected {expected}")
+
+
+def _readings(text: str, kind: Any) -> Iterator[Any]:
+    """Yield what `text` means as a `kind`; nothing if it means nothing."""
     if get_origin(kind) is Literal:
-        if text in get_args(kind):
-            return text
-        choices = ", ".join(map(str, get_args(kind)))
-        raise SettingError(f"{owner}: {key}={text!r}, expected one of {choices}")
-    if kind is bool:
+        yield from (choice for choice in get_args(kind) if str(choice) == text)
+    elif kind is bool:
         if text.lower() in _TRUE + _FALSE:
-            return text.lower() in _TRUE
-        raise SettingError(f"{owner}: {key}={text!r}, expected true or false")
-    try:
-        return kind(text)
-    except (TypeError, ValueError) as error:
-        raise SettingError(f"{owner}: {key}={text!r}, expected {kind.__name__}") from error
+            yield text.lower() in _TRUE
+    elif kind in (int, float):
+        try:
+            value = kind(text)
+        except ValueError:
+            return
+        if isfinite(value):
+            yield value
+    elif kind in (str, Path):
+        yield kind(text)
+    else:
+        raise TypeError(f"a setting cannot be a {kind}; use bool, int, float, str, Path or Literal")
+
+
+def _describe(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, get_args(kind)))
+    return "true or false" if kind is bool else str(kind.__name__)

@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,6 +27,8 @@ from vlabench.record import (
     Seconds,
     Trace,
 )
+
+_EPISODE_FIELDS = {field.name for field in fields(EpisodeRecord)}
 
 
 class RunWriter:
@@ -82,8 +84,9 @@ class RunWriter:
             ) from error
 
     def _begin(self, header: RunHeader) -> Run:
-        whole = _whole_lines(self.path.read_bytes())
-        if not whole:
+        content = self.path.read_bytes()
+        whole = _whole_lines(content)
+        if _is_beginning_of_header(content):  # empty, or cut off within the very first line
             self._file.truncate(0)
             self._append("header", asdict(header))
             return Run(header=header, episodes=())
@@ -98,7 +101,7 @@ class RunWriter:
         return run
 
     def _append(self, kind: str, row: dict[str, Any]) -> None:
-        text = json.dumps({"kind": kind, **row}, sort_keys=True, allow_nan=False)
+        text = json.dumps({"kind": kind, **dict(sorted(row.items()))}, allow_nan=False)
         self._file.write(text.encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -140,6 +143,11 @@ def read_run(path: Path) -> Run:
     )
 
 
+def _is_beginning_of_header(content: bytes) -> bool:
+    begins = b'{"kind": "header"'
+    return b"\n" not in content and content[: len(begins)] == begins[: len(content)]
+
+
 def _whole_lines(content: bytes) -> bytes:
     return content[: content.rfind(b"\n") + 1]
 
@@ -148,7 +156,7 @@ def _rows(path: Path, content: bytes) -> Iterator[Mapping[str, Any]]:
     for number, line in enumerate(content.splitlines(), start=1):
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RecordError(f"{path}:{number} is not JSON: {error}") from error
         if not isinstance(row, dict):
             raise RecordError(f"{path}:{number} is not a JSON object")
@@ -180,6 +188,11 @@ def _header(path: Path, row: Mapping[str, Any] | None) -> RunHeader:
 
 def _episode(row: Mapping[str, Any]) -> EpisodeRecord:
     content = _without_kind(row)
+    if missing := _EPISODE_FIELDS - content.keys():
+        raise ValueError(f"{', '.join(sorted(missing))} missing")
+    for name in ("steps", "decisions", "samples"):
+        if type(content[name]) is not int or content[name] < 0:
+            raise ValueError(f"{name} is {content[name]!r}, expected a count")
     trace = content.pop("trace")
     return EpisodeRecord(
         episode=EpisodeSpec(**content.pop("episode")),

@@ -1,6 +1,8 @@
 """The fast physics of LIBERO is LIBERO's own to the last bit: steps, resets and cached models."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,11 @@ CONTROLLER = {
 
 
 class Reference:
-    """LIBERO's `ControlEnv`, reset as the first time."""
+    """LIBERO's `ControlEnv`, reset as the first time, and as `OffScreenRenderEnv` is.
+
+    That one makes a renderer between compiling and placing, which solves constraints once more;
+    `test_libero.py` compares with it, pictures included.
+    """
 
     def __init__(self, scene: str, cache: Any = None) -> None:
         from vlabench_suites.libero.loading import bddl_file
@@ -51,15 +57,18 @@ class Reference:
         path = bddl_file(scene)  # also makes the imports below quiet
         from libero.libero.envs.env_wrapper import ControlEnv
 
-        self._cache = cache
-        self._compiler = lambda: cached_compiler(cache, textures=False)
-        if cache is None:
-            from contextlib import nullcontext
-
-            self._compiler = nullcontext  # type: ignore[assignment]
+        self._compiler: Any = (
+            partial(cached_compiler, cache, textures=False) if cache else nullcontext
+        )
         with self._compiler():
             self.control = ControlEnv(bddl_file_name=str(path), ignore_done=True, **SETTINGS)
         self._samplers = len(self.env.object_property_initializers)
+        self._initialize = self.env._initialize_sim
+        self.env._initialize_sim = self._initialize_and_make_a_renderer
+
+    def _initialize_and_make_a_renderer(self) -> None:
+        self._initialize()
+        self.env.sim.forward()
 
     @property
     def env(self) -> Any:

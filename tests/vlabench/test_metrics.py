@@ -59,7 +59,6 @@ def test_the_interval_is_a_part_of_0_to_1_and_about_the_rate(count: tuple[int, i
     assert estimate.low - 1e-12 <= estimate.value <= estimate.high + 1e-12
 
 
-@pytest.mark.xfail(reason="core bug: at 0 of 5 and at 13 of 13 rounding leaves the rate outside")
 def test_the_rate_is_in_its_interval_to_the_last_bit() -> None:
     for n in range(1, 100):
         for successes in (0, n):
@@ -130,6 +129,5 @@ def test_a_confidence_that_is_no_probability_is_refused(confidence: float) -> No
         success_rate(records(3, 4), confidence=confidence)
 
 
-@pytest.mark.xfail(reason="core bug: the label is rounded to whole percents")
 def test_the_label_does_not_claim_certainty() -> None:
     assert success_rate(records(3, 4), confidence=0.999).method == "Wilson 99.9%"

@@ -151,7 +151,6 @@ def test_each_setting_goes_to_the_one_who_takes_it() -> None:
         assign_settings({"run": "x"}, {"a": needy, "b": needy})
 
 
-@pytest.mark.xfail(reason="core bug: choices are compared as text, so only text can be chosen")
 def test_a_choice_of_numbers_can_be_made() -> None:
     def sized(*, size: Literal[64, 128] = 64) -> None: ...
 

@@ -266,7 +266,6 @@ def test_a_file_that_is_no_results_file_is_refused_and_left_alone(
 
 
 @pytest.mark.parametrize("content", [b"my notes, in one line", b"PK\x03\x04 a picture", b"{}"])
-@pytest.mark.xfail(reason="core bug: RunWriter takes it for a torn header and truncates it")
 def test_a_foreign_file_without_a_line_end_is_refused_and_left_alone(
     content: bytes, path: Path
 ) -> None:

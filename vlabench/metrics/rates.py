@@ -58,9 +58,9 @@ def success_rate(
     half = z * sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     return Estimate(
         value=rate,
-        low=max(0.0, centre - half),
-        high=min(1.0, centre + half),
+        low=min(rate, max(0.0, centre - half)),  # rounding may put 0 of n outside, a little
+        high=max(rate, min(1.0, centre + half)),
         n=n,
-        method=f"Wilson {confidence:.0%}",
+        method=f"Wilson {100 * confidence:g}%",
         question="success on these tasks, over initial states and policy draws like these",
     )

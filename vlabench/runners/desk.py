@@ -102,7 +102,7 @@ class Desk:
         return self.close(slot, ending)
 
     def _checked(self, decision: Decision, num_slots: int) -> NDArray[np.float32]:
-        actions = np.asarray(decision.actions, dtype=np.float32)
+        actions = np.array(decision.actions, dtype=np.float32)  # policies may use theirs again
         shape = actions.shape
         if (
             len(shape) != 3

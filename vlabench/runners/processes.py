@@ -106,7 +106,8 @@ class _Floor:
         yield from self._answer()
 
     def stop(self) -> None:
-        """End every worker."""
+        """End every worker, and the thread that calls the policy."""
+        self._caller.stop()
         for worker in self._workers:
             worker.ask_to_stop()
         for worker in self._workers:
@@ -188,7 +189,7 @@ class _Caller:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._questions: SimpleQueue[dict[int, Observation]] = SimpleQueue()
+        self._questions: SimpleQueue[dict[int, Observation] | None] = SimpleQueue()
         self._answers: SimpleQueue[dict[int, NDArray[np.float32] | str] | BaseException] = (
             SimpleQueue()
         )
@@ -215,9 +216,12 @@ class _Caller:
             raise answer
         return answer
 
+    def stop(self) -> None:
+        """Let the thread end; one that hangs in the policy stays behind."""
+        self._questions.put(None)
+
     def _serve(self) -> None:
-        while True:
-            views = self._questions.get()
+        while (views := self._questions.get()) is not None:
             try:
                 self._answers.put(self._desk.ask(views))
             except BaseException as error:  # noqa: BLE001 - handed to the thread that asked

@@ -216,10 +216,10 @@ class Slot:
             chunk = yield observation
             started = clock()
             for action in chunk[:replan]:
+                self._actions.append(action.copy())  # a simulator may clip in place
                 step = env.step(action)
                 self._steps += 1
-                self._actions.append(action)
-                self._tracer.step(action, env.state_bytes())
+                self._tracer.step(self._actions[-1], env.state_bytes())
                 if step.success or step.done or self._steps == horizon:
                     self._simulator += clock() - started
                     return Outcome.SUCCESS if step.success else Outcome.FAILURE

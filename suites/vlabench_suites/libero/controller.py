@@ -42,11 +42,7 @@ class Native(NamedTuple):
     step1: int
     step2: int
     forward_skip: int
-    actuation: int
-    acceleration: int
     constraint: int
-    check_acc: int
-    euler: int
     jac_site: int
     gemv: int
     gemm: int
@@ -342,19 +338,6 @@ def set_goal(native: Native, arm: Arm, command: Command) -> None:
         dot_square(native.gemm, command.turn, arm.ee_ori_mat, arm.goal_ori)
     for i in range(3):
         arm.goal_pos[i] = arm.ee_pos[i] + command.shift[i]
-
-
-@compiled
-def integrate(native: Native, last: bool) -> None:  # noqa: FBT001 - compiled, positional
-    """Run `mj_step2`, without force sensors where the next substep measures them again."""
-    if last:
-        _call_md(native.step2, native.model, native.data)
-        return
-    _call_md(native.actuation, native.model, native.data)
-    _call_md(native.acceleration, native.model, native.data)
-    _call_md(native.constraint, native.model, native.data)
-    _call_md(native.check_acc, native.model, native.data)
-    _call_md(native.euler, native.model, native.data)
 
 
 @compiled
