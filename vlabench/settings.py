@@ -7,6 +7,7 @@ place to declare it.
 import inspect
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -99,8 +100,8 @@ def _parse(key: str, text: str, kind: Any, owner: str) -> Any:
 
 def _readings(text: str, kind: Any) -> Iterator[Any]:
     """Yield what `text` means as a `kind`; nothing if it means nothing."""
-    if get_origin(kind) is Literal:
-        yield from (choice for choice in get_args(kind) if str(choice) == text)
+    if choices := _choices(kind):
+        yield from (value for name, value in choices.items() if name == text)
     elif kind is bool:
         if text.lower() in _TRUE + _FALSE:
             yield text.lower() in _TRUE
@@ -114,10 +115,21 @@ def _readings(text: str, kind: Any) -> Iterator[Any]:
     elif kind in (str, Path):
         yield kind(text)
     else:
-        raise TypeError(f"a setting cannot be a {kind}; use bool, int, float, str, Path or Literal")
+        raise TypeError(
+            f"a setting cannot be a {kind}; use bool, int, float, str, Path, an Enum or Literal"
+        )
+
+
+def _choices(kind: Any) -> dict[str, Any]:
+    """Return what can be chosen from, by its text; nothing for kinds that are no choice."""
+    if get_origin(kind) is Literal:
+        return {str(choice): choice for choice in get_args(kind)}
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return {str(member.value): member for member in kind}
+    return {}
 
 
 def _describe(kind: Any) -> str:
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(map(str, get_args(kind)))
+    if choices := _choices(kind):
+        return "one of " + ", ".join(choices)
     return "true or false" if kind is bool else str(kind.__name__)

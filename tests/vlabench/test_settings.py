@@ -56,7 +56,7 @@ def test_integers_are_read_as_they_are_written(value: int) -> None:
 
 
 @property_test
-@given(st.floats(allow_nan=False))
+@given(st.floats(allow_nan=False, allow_infinity=False))
 def test_floats_are_read_as_they_are_written(value: float) -> None:
     assert parsed("rate", repr(value)) == value
 
@@ -94,7 +94,8 @@ def test_other_kinds_are_read_by_their_annotation(key: str, text: str, value: An
         ("rate", "fast", "expected float"),
         ("fast", "maybe", "expected true or false"),
         ("mode", "middle", "expected one of near, far"),
-        ("colour", "green", "expected Colour"),
+        ("colour", "green", "expected one of red, blue"),
+        ("rate", "nan", "expected float"),
     ],
 )
 def test_text_of_another_kind_is_refused_with_what_was_expected(
