@@ -165,6 +165,7 @@ def prepare(
         request=plan.request,
         policy_id=policy.id,
         policy_digest=policy.digest,
+        cameras=tuple(map(str, policy.observation.cameras)),
         privileged=policy.observation.privileged,
         settings=dict(sorted((settings or {}).items())),
         fingerprint=fingerprint(suite, rules, gl=gl, settings=stage.settings),

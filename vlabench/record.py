@@ -73,6 +73,8 @@ class EpisodeRecord:
         samples: Candidate chunks that the policy evaluated, summed over decisions.
         flops: Floating-point operations of the policy, summed; None where unknown.
         seconds: Where the time went.
+        peak_mb: Peak resident memory of the process that simulated it, up to its end, MB; 0 where
+            that process died.
         trace: Hashes of the trajectory; None when it broke before the first observation.
         error: Traceback when `outcome` is ERROR, else None.
     """
@@ -84,6 +86,7 @@ class EpisodeRecord:
     samples: int = 0
     flops: float | None = None
     seconds: Seconds = field(default_factory=Seconds)
+    peak_mb: float = 0.0
     trace: Trace | None = None
     error: str | None = None
 
@@ -148,6 +151,7 @@ class RunHeader:
         request: What was asked for, to make the plan again.
         policy_id: The policy.
         policy_digest: Hash of its checkpoint; empty when its code is all there is.
+        cameras: The pictures it looks at, with size, orientation and quality.
         privileged: Whether it sees simulator state that no robot has.
         settings: What `--set` changed, of suite and policy.
         fingerprint: The simulator.
@@ -162,6 +166,7 @@ class RunHeader:
     request: PlanRequest
     policy_id: str
     policy_digest: str = ""
+    cameras: tuple[str, ...] = ()
     privileged: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     fingerprint: Fingerprint = field(default_factory=Fingerprint)

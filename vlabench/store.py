@@ -177,6 +177,7 @@ def _header(path: Path, row: Mapping[str, Any] | None) -> RunHeader:
         return RunHeader(
             request=PlanRequest(**content.pop("request")),
             provenance=Provenance(**content.pop("provenance")),
+            cameras=tuple(content.pop("cameras")),
             fingerprint=Fingerprint(
                 **{**fingerprint, "mismatches": tuple(fingerprint["mismatches"])}
             ),

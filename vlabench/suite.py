@@ -7,6 +7,7 @@ from typing import Protocol as TypingProtocol
 
 from vlabench.env import Env
 from vlabench.errors import UnknownNameError
+from vlabench.measurement import Bench
 from vlabench.protocol import Protocol
 from vlabench.spaces import Camera, ObservationSpec
 
@@ -58,6 +59,7 @@ class Suite:
             under the protocol; None when no setting can make them so.
         drawing: Names the OpenGL back end that pictures are drawn with, or raises `DrawingError`
             when there is none; None for suites that draw without OpenGL.
+        bench: Measures the simulator's own loop against vlabench; None where there is none.
         summary: One line for `vlabench list suites`.
     """
 
@@ -72,6 +74,7 @@ class Suite:
     measure_canaries: Callable[[bool], Mapping[str, float]] | None = None
     caveats: Callable[[Mapping[str, Any]], Sequence[str]] | None = None
     drawing: Callable[[], str] | None = None
+    bench: Bench | None = None
     summary: str = ""
 
     def __post_init__(self) -> None:

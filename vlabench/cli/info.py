@@ -1,4 +1,4 @@
-"""Commands that say what there is: list, protocol."""
+"""Commands that say what there is: list, protocol, cache."""
 
 import json
 from enum import StrEnum
@@ -30,6 +30,10 @@ def register(app: typer.Typer) -> None:
     protocols.command("diff")(diff)
     protocols.command("show")(show)
     app.add_typer(protocols, name="protocol")
+    cache = typer.Typer(help="Look at the cache.", no_args_is_help=True, rich_markup_mode=None)
+    cache.command("info")(info)
+    cache.command("clear")(clear)
+    app.add_typer(cache, name="cache")
 
 
 def list_(
@@ -86,3 +90,23 @@ def show(
     (protocol,) = find_protocols([name], suite)
     rows = [{"field": field, protocol.name: value} for field, value in protocol_fields(protocol)]
     print(json.dumps(rows, indent=1)) if as_json else print_rows(rows)
+
+
+def info(as_json: Json = False) -> None:
+    """Say where the cache is and how large."""
+    from vlabench.cache import cache_info
+
+    found = cache_info()
+    if as_json:
+        content = {"folder": str(found.folder), "files": found.files, "bytes": found.bytes}
+        print(json.dumps(content, indent=1))
+    else:
+        print(f"{found.folder}: {found.files} files, {found.bytes / 1e6:.0f} MB")
+
+
+def clear() -> None:
+    """Remove what the cache holds: it will be computed again when it is needed."""
+    from vlabench.cache import clear_cache
+
+    found = clear_cache()
+    print(f"{found.folder}: removed {found.files} files, {found.bytes / 1e6:.0f} MB")

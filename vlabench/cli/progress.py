@@ -48,6 +48,11 @@ class Tally:
         self.new.append(record)
 
     @property
+    def workers(self) -> int:
+        """Simulators side by side."""
+        return min(self.evaluation.header.provenance.workers, len(self.new))
+
+    @property
     def records(self) -> list[EpisodeRecord]:
         """All of them."""
         return [record for records in self.by_task.values() for record in records]
@@ -110,6 +115,8 @@ def follow(
         _follow_plain(tally, records)
     if tally.new:
         _say(tally.bottleneck())
+        peak = max(record.peak_mb for record in tally.new)
+        _say(f"memory: at most {peak:.0f} MB for each of {tally.workers} workers")
 
 
 def _announce(tally: Tally, path: Path) -> None:

@@ -65,6 +65,8 @@ def print_run(path: Path, run: Run, *, as_json: bool) -> None:
         f"{header.policy_id}{privileged} on {header.suite_id} v{header.suite_version} under "
         f"{header.protocol}, seed {header.request.seed}, plan {header.plan_digest}"
     )
+    for camera in header.cameras:
+        out.print(f"looks at {camera}")
     for note in _notes(run):
         out.print(note)
     table = Table(

@@ -85,6 +85,7 @@ class Desk:
                 render=round(ending.render_seconds, 6),
                 policy=round(bill.seconds, 6),
             ),
+            peak_mb=round(ending.peak_mb, 1),
             trace=ending.trace,
             error=ending.error,
         )

@@ -26,8 +26,10 @@ from vlabench.errors import PolicyHangError
 from vlabench.policy import Policy
 from vlabench.record import EpisodeRecord
 from vlabench.runners.desk import BatchError, Desk
+from vlabench.runners.pictures import PictureBlock
 from vlabench.runners.queue import WorkQueue
 from vlabench.runners.slot import Ending, Slot, Stage
+from vlabench.spaces import Camera
 
 _SPAWN = get_context("spawn")  # a fork after OpenGL or torch threads deadlocks
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -87,10 +89,11 @@ class _Floor:
         batch_wait: float,
     ) -> None:
         self._stage = cloudpickle.dumps(stage)
+        self._cameras = stage.wants.cameras
         self._desk, self._queue = desk, queue
         self._watchdog, self._batch_wait = watchdog, batch_wait
         self._caller = _Caller(desk)
-        self._workers = [_Worker(index, self._stage) for index in range(count)]
+        self._workers = [_Worker(index, self._stage, self._cameras) for index in range(count)]
 
     @property
     def busy(self) -> bool:
@@ -177,7 +180,7 @@ class _Floor:
 
     def _replace(self, worker: "_Worker", reason: str) -> EpisodeRecord:
         worker.kill()
-        self._workers[worker.index] = _Worker(worker.index, self._stage)
+        self._workers[worker.index] = _Worker(worker.index, self._stage, self._cameras)
         return self._desk.fail(worker.index, reason)
 
     def _hung(self) -> str:
@@ -234,6 +237,7 @@ class _Worker:
 
     index: int
     stage: bytes
+    cameras: tuple[Camera, ...]
     episode: EpisodeSpec | None = None
     alone: bool = False
     task_id: str = ""
@@ -241,10 +245,13 @@ class _Worker:
     since: float = 0.0
     process: SpawnProcess = field(init=False)
     connection: Connection = field(init=False)
+    pictures: PictureBlock = field(init=False)
 
     def __post_init__(self) -> None:
         self.connection, theirs = _SPAWN.Pipe()
-        self.process = _SPAWN.Process(target=_work, args=(theirs, self.stage), daemon=True)
+        self.pictures = PictureBlock(self.cameras, _SPAWN)
+        arguments = (theirs, self.stage, self.pictures)
+        self.process = _SPAWN.Process(target=_work, args=arguments, daemon=True)
         with _one_thread_each():
             self.process.start()
         theirs.close()
@@ -274,7 +281,7 @@ class _Worker:
         if isinstance(result, Ending):
             self.episode = None
         else:
-            self.view = result
+            self.view = result = self.pictures.take(result)
         return result
 
     def drop(self) -> EpisodeSpec:
@@ -333,13 +340,14 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _work(connection: Connection, stage: bytes) -> None:
+def _work(connection: Connection, stage: bytes, pictures: PictureBlock) -> None:
     """Serve one slot until told to stop, or until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     slot = Slot(cloudpickle.loads(stage))
     try:
         while (message := connection.recv()) is not None:
-            connection.send(_reply(slot, message))
+            result = _reply(slot, message)
+            connection.send(result if isinstance(result, Ending) else pictures.put(result))
     except (EOFError, OSError):
         pass  # the parent is gone
     finally:

@@ -1,5 +1,7 @@
 """A slot: one simulator, and the episode that is being run in it."""
 
+import resource
+import sys
 import time
 import traceback
 from collections.abc import Generator, Mapping
@@ -83,6 +85,7 @@ class Ending:
         render_seconds: Drawing for the policy.
         trace: Hashes of the trajectory; None when there was no first observation.
         error: Traceback of an error.
+        peak_mb: Peak resident memory of the process so far, MB.
     """
 
     outcome: Outcome
@@ -91,6 +94,7 @@ class Ending:
     render_seconds: float
     trace: Trace | None
     error: str | None = None
+    peak_mb: float = 0.0
 
 
 def file_stem(episode: EpisodeSpec) -> str:
@@ -159,6 +163,12 @@ def film_episode(stage: Stage, episode: EpisodeSpec, actions: NDArray[np.float32
         write_video(stage.film.path(episode), frames())
     finally:
         env.close()
+
+
+def _peak_mb() -> float:
+    """Return the peak resident memory of this process, MB (10^6 bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 class Slot:
@@ -245,6 +255,7 @@ class Slot:
             render_seconds=self._render,
             trace=self._tracer.trace(),
             error=error,
+            peak_mb=_peak_mb(),
         )
 
     def _keep(self, outcome: Outcome) -> None:

@@ -9,6 +9,7 @@ from vlabench.spaces import (
     Gripper,
     ObservationSpec,
     Orientation,
+    Quality,
     Rotation,
 )
 
@@ -100,4 +101,19 @@ SIMPLEVLA_RL = replace(
     observation=_shows(256, Orientation.MIRRORED, AGENT, state=False),
     source="PRIME-RL/SimpleVLA-RL @ 7c51662d, verl/workers/rollout/rob_rollout.py",
 )
-PROTOCOLS = (OPENVLA, LIBERO_OFFICIAL, OPENPI, LEROBOT, SIMPLEVLA_RL)
+OPENVLA_FAST = replace(
+    OPENVLA,
+    id="openvla-fast",
+    observation=replace(
+        OPENVLA.observation,
+        cameras=tuple(
+            replace(camera, height=size, width=size, quality=Quality.FAST)
+            for size in (256, 128, 64)
+            for camera in OPENVLA.observation.cameras
+        ),
+    ),
+    canaries=_CANARIES[:1],
+    source="as openvla, but pictures are drawn without multisampling, shadows and reflections: for "
+    "policies that were trained so, and not comparable with published numbers",
+)
+PROTOCOLS = (OPENVLA, LIBERO_OFFICIAL, OPENPI, LEROBOT, SIMPLEVLA_RL, OPENVLA_FAST)
