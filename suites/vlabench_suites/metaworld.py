@@ -16,6 +16,7 @@ from vlabench.episode import EpisodeSpec
 from vlabench.protocol import Protocol
 from vlabench.spaces import ActionSpec, Camera, Gripper, ObservationSpec, Quality, Rotation
 from vlabench.suite import Suite, Task
+from vlabench_suites.drawing import require_gl
 
 if TYPE_CHECKING:
     from vlabench_suites.drawing import Painter
@@ -213,5 +214,6 @@ SUITE = Suite(
     film=Camera(name=_NEAR, height=320, width=320, quality=Quality.FAST),
     packages=(("metaworld", "metaworld"), ("mujoco", "metaworld")),
     distributions=("metaworld", "mujoco", "gymnasium"),
+    drawing=require_gl,
     summary="Meta-World's 50 tasks of a Sawyer arm, objects and goals drawn from the seed",
 )

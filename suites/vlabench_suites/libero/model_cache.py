@@ -36,10 +36,10 @@ class ModelCache:
 
     Args:
         folder: Made if it does not exist. None compiles always and keeps nothing.
-        limit_bytes: How large the folder may grow; a scene has 100 to 300 MB.
+        limit_bytes: How large the folder may grow; a scene has 80 to 290 MB.
     """
 
-    def __init__(self, folder: Path | None, *, limit_bytes: int = 20 * 1024**3) -> None:
+    def __init__(self, folder: Path | None, *, limit_bytes: int = 10 * 1024**3) -> None:
         self._folder = folder
         self._limit_bytes = limit_bytes
 

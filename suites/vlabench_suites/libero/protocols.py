@@ -26,7 +26,7 @@ _CANARIES = (
     # (RLinf#1460, lerobot#4390).
     Canary(name="libero-spatial/5 bowl height, m", low=0.930, high=0.939),
     # mujoco >= 3.3.3 draws a darker floor: OpenVLA falls from 88 % to 69 % (LIBERO#88).
-    Canary(name="libero-object/0 mean brightness", low=0.0, high=255.0, needs_drawing=True),
+    Canary(name="libero-object/0 mean brightness", low=137.0, high=140.5, needs_drawing=True),
 )
 
 

@@ -1,0 +1,78 @@
+"""A simulator that is not the protocol's is noticed, and its runs say so."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from vlabench import load_suite
+from vlabench.protocol import Canary
+from vlabench.provenance import fingerprint
+
+SUITE = replace(load_suite("point-reach"), distributions=("numpy",))
+
+
+def measure(may_draw: bool) -> Mapping[str, float]:
+    return {"height": 1.0, "brightness": 2.0} if may_draw else {"height": 1.0}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("VLABENCH_CACHE", str(tmp_path))
+
+
+def test_a_version_that_the_protocol_does_not_mean_is_a_mismatch() -> None:
+    protocol = replace(SUITE.protocol(), simulator=(("numpy", "0.0.1"), ("nowhere", "1")))
+    found = fingerprint(SUITE, protocol, gl="none")
+    assert len(found.mismatches) == 2
+    assert found.mismatches[0].endswith("the protocol means 0.0.1")
+    assert "nowhere not installed" in found.mismatches[1]
+
+
+def test_the_expected_version_is_none() -> None:
+    versions = fingerprint(SUITE, SUITE.protocol(), gl="none").versions
+    protocol = replace(SUITE.protocol(), simulator=tuple(versions.items()))
+    assert fingerprint(SUITE, protocol, gl="none").mismatches == ()
+
+
+def test_a_canary_out_of_its_range_is_a_mismatch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "vlabench.provenance._canaries", lambda suite, versions, gl: measure(gl != "none")
+    )
+    canaries = (
+        Canary(name="height", low=0.9, high=1.1),
+        Canary(name="brightness", low=3.0, high=4.0, needs_drawing=True),
+    )
+    suite = replace(SUITE, measure_canaries=measure)
+    protocol = replace(suite.protocol(), canaries=canaries)
+    assert fingerprint(suite, protocol, gl="none").mismatches == ()
+    looking = fingerprint(suite, protocol, gl="egl").mismatches
+    assert looking == ("canary brightness is 2, expected 3 to 4",)
+
+
+def test_settings_that_make_it_another_simulator_are_a_mismatch() -> None:
+    suite = replace(SUITE, caveats=lambda settings: ["too fast"] if "speed" in settings else [])
+    assert fingerprint(suite, suite.protocol(), gl="none").mismatches == ()
+    found = fingerprint(suite, suite.protocol(), gl="none", settings={"speed": 2})
+    assert found.mismatches == ("too fast",)
+
+
+@pytest.mark.sim
+def test_liberos_canaries_are_measured_in_range_and_remembered(tmp_path: Path) -> None:
+    pytest.importorskip("libero", reason="needs the extra: pip install 'vlabench-harness[libero]'")
+    libero = load_suite("libero")
+    assert libero.drawing is not None
+    found = fingerprint(libero, libero.protocol(), gl=libero.drawing())
+    assert found.mismatches == ()
+    assert set(found.canaries) == {canary.name for canary in libero.protocol().canaries}
+    assert list(tmp_path.glob("canaries-*.json"))
+    assert fingerprint(libero, libero.protocol(), gl=libero.drawing()) == found
+
+
+def test_single_solve_is_marked_as_not_comparable() -> None:
+    libero = load_suite("libero")
+    assert libero.caveats is not None
+    assert libero.caveats({"physics": "single-solve"})
+    assert not libero.caveats({"physics": "reference"})
+    assert not libero.caveats({})
