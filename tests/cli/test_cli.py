@@ -231,6 +231,26 @@ def test_recorded_actions_replay_to_the_same_trajectory(tmp_path: Path) -> None:
     assert a == b
 
 
+def test_a_run_that_is_only_errors_is_stopped_and_can_be_retried(tmp_path: Path) -> None:
+    assert vlabench(*POINT, "--episodes", "1", "--out", "a.jsonl", "--actions", cwd=tmp_path)
+    command = ["run", "--suite", "point-reach", "--policy", "replay", "--set", "run=a.jsonl"]
+    command += ["--episodes", "6", "--tasks", "left", "--out", "b.jsonl", "--workers", "1"]
+    done = vlabench(*command, cwd=tmp_path)  # one episode is there, five were never recorded
+    assert done.returncode == 1
+    assert "5 episodes are errors" in done.stdout
+    assert "5 of this kind: " in done.stdout
+    run = read_run(tmp_path / "b.jsonl")
+    assert sum(r.outcome is Outcome.ERROR for r in run.episodes) == 5
+    again = vlabench(*command, "--retry-errors", cwd=tmp_path)
+    assert again.returncode == 1
+    assert len(read_run(tmp_path / "b.jsonl").episodes) == 6
+    other = ["--seed", "1", "--out", "c.jsonl", "--max-errors", "3"]  # recorded with other seeds
+    stopped = vlabench(*command, *other, cwd=tmp_path)
+    assert stopped.returncode == 1
+    assert "stopped with 3 episodes left: nothing but errors came back" in stopped.stderr
+    assert len(read_run(tmp_path / "c.jsonl").episodes) == 3
+
+
 def test_lists_are_complete_and_readable_by_scripts(tmp_path: Path) -> None:
     for what in ("suites", "tasks", "policies", "protocols"):
         rows = json.loads(vlabench("list", what, "--json", cwd=tmp_path).stdout)

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from vlabench.cli.tables import duration, rate_text
+from vlabench.cli.tables import duration, last_line, rate_text
 from vlabench.evaluation import Evaluation
 from vlabench.record import EpisodeRecord, Outcome, Run
 
@@ -135,7 +135,7 @@ def _follow_plain(tally: Tally, records: Iterator[tuple[Run, EpisodeRecord | Non
             continue
         tally.add(record)
         if record.outcome is Outcome.ERROR:
-            _say(f"ERROR {record.episode.key}: {_last_line(record)}")
+            _say(f"ERROR {record.episode.key}: {last_line(record.error or '')}")
         task = record.episode.task_id
         finished = len(tally.by_task[task]) == tally.planned[task]
         if finished or time.monotonic() - said > _LINE_SECONDS:
@@ -156,7 +156,7 @@ def _follow_live(
                 continue
             tally.add(record)
             if record.outcome is Outcome.ERROR:
-                live.console.print(f"ERROR {record.episode.key}: {_last_line(record)}")
+                live.console.print(f"ERROR {record.episode.key}: {last_line(record.error or '')}")
             live.update(picture())
 
 
@@ -168,10 +168,6 @@ def _table(tally: Tally, rows: int) -> Table:
         records = tally.by_task[task]
         table.add_row(task, f"{len(records)}/{tally.planned[task]}", rate_text(records))
     return table
-
-
-def _last_line(record: EpisodeRecord) -> str:
-    return (record.error or "").strip().rpartition("\n")[2]
 
 
 def _say(text: str) -> None:

@@ -121,6 +121,12 @@ def run(
         raise typer.Exit(130) from interrupt
     found = read_run(path)
     print_run(path, found, as_json=as_json)
+    if (left := len(evaluation.plan.episodes) - len(found.episodes)) and not hang:
+        print(
+            f"vlabench: stopped with {left} episodes left: nothing but errors came back. Run the "
+            "same command again when the reason is gone; --retry-errors runs the errors again",
+            file=sys.stderr,
+        )
     if hang or any(record.outcome is Outcome.ERROR for record in found.episodes):
         sys.stdout.flush()
         os._exit(1) if hang else sys.exit(1)  # a thread that hangs would keep the process

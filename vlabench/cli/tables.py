@@ -159,6 +159,7 @@ def _notes(run: Run) -> list[str]:
             f"{errors} episodes are errors and are left out of the rates; were they all failures "
             f"or all successes, the rate overall would be {low:.1%} or {high:.1%}"
         )
+        notes += _error_lines(run.episodes)
     if run.torn:
         notes.append("the last line was cut off by a crash and is not counted")
     commits = {header.provenance.commit} | {resumed.commit for resumed in run.resumed}
@@ -167,6 +168,23 @@ def _notes(run: Run) -> list[str]:
     if not run.episodes:
         notes.append("no episode has ended yet")
     return notes
+
+
+def _error_lines(records: Sequence[EpisodeRecord]) -> list[str]:
+    """Say what went wrong: each kind of error once, with its number and an example."""
+    kinds: dict[str, list[EpisodeRecord]] = {}
+    for record in records:
+        if record.error is not None:
+            kinds.setdefault(last_line(record.error).partition(":")[0], []).append(record)
+    return [
+        f"  {len(of)} of this kind: {last_line(of[0].error or '')} (in {of[0].episode.key})"
+        for of in kinds.values()
+    ]
+
+
+def last_line(error: str) -> str:
+    """Return the line of a traceback that says what happened."""
+    return error.strip().rpartition("\n")[2]
 
 
 def _bounds(records: Sequence[EpisodeRecord]) -> tuple[float, float]:

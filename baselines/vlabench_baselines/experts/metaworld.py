@@ -54,7 +54,7 @@ class MetaworldExpert:
 
 
 def make(suite: Suite, protocol: Protocol) -> MetaworldExpert:
-    """Make the expert.
+    """Make Meta-World's own scripted experts, which see privileged state.
 
     Raises:
         SpecMismatchError: If a task of the suite is not one of Meta-World's.
