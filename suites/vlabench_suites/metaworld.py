@@ -5,6 +5,7 @@ Where an episode's objects and goal are is drawn anew from its seed, as Meta-Wor
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from vlabench.env import Observation, Step
 from vlabench.episode import EpisodeSpec
+from vlabench.measurement import Measurement, Say
 from vlabench.protocol import Protocol
 from vlabench.spaces import ActionSpec, Camera, Gripper, ObservationSpec, Quality, Rotation
 from vlabench.suite import Suite, Task
@@ -133,7 +135,7 @@ class MetaworldEnv:
     def __init__(self, task: Task, protocol: Protocol, wants: ObservationSpec) -> None:
         self._instruction = task.instruction
         self._wants = wants
-        self._simulator = _simulator(task.scene)
+        self._simulator = make_simulator(task.scene)
         self._painter: Painter | None = None
         self._observed = np.zeros(0)
         self._scene = b""
@@ -188,7 +190,7 @@ class MetaworldEnv:
             painter.close()
 
 
-def _simulator(name: str) -> Any:
+def make_simulator(name: str) -> Any:
     """Construct Meta-World's environment of one task, set up as `set_task` would."""
     from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
@@ -200,6 +202,12 @@ def _simulator(name: str) -> Any:
     simulator._freeze_rand_vec = False
     simulator.seeded_rand_vec = True
     return simulator
+
+
+def _bench(rounds: int, say: Say) -> Iterator[Measurement]:
+    from vlabench_suites.metaworld_bench import bench
+
+    return bench(SUITE, rounds, say)
 
 
 SUITE = Suite(
@@ -215,5 +223,6 @@ SUITE = Suite(
     packages=(("metaworld", "metaworld"), ("mujoco", "metaworld")),
     distributions=("metaworld", "mujoco", "gymnasium"),
     drawing=require_gl,
+    bench=_bench,
     summary="Meta-World's 50 tasks of a Sawyer arm, objects and goals drawn from the seed",
 )

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from vlabench.cli import info, inspection, running
+from vlabench.cli import benching, info, inspection, running
 from vlabench.errors import VlabenchError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 running.register(app)
 inspection.register(app)
 info.register(app)
+benching.register(app)
 
 
 def main() -> None:

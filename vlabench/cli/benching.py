@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -53,13 +54,13 @@ def bench(suite: Suites = None, rounds: Rounds = 1, as_json: Json = False) -> No
         raise typer.Exit(1)
 
 
-def _measurable(suite_ids: Sequence[str] | None) -> "list[Suite]":
+def _measurable(asked: Sequence[str] | None) -> "list[Suite]":
     """Return the suites to measure; those that share a measurement once."""
     from vlabench.errors import VlabenchError
-    from vlabench.registry import is_installed, load_suite, require_packages, suite_ids as all_ids
+    from vlabench.registry import load_suite, require_packages, suite_ids
 
-    chosen = [load_suite(suite_id) for suite_id in suite_ids or all_ids()]
-    if suite_ids:
+    chosen = [load_suite(suite_id) for suite_id in asked or suite_ids()]
+    if asked:
         for suite in chosen:
             require_packages(suite)
             if suite.bench is None:
@@ -68,11 +69,15 @@ def _measurable(suite_ids: Sequence[str] | None) -> "list[Suite]":
                     "held against"
                 )
     found = {
-        suite.bench: suite for suite in reversed(chosen) if suite.bench and is_installed(suite)
+        suite.bench: suite for suite in reversed(chosen) if suite.bench and _installed(suite)
     }
     if not found:
         raise VlabenchError("no installed suite has anything to measure; see: vlabench doctor")
     return list(reversed(found.values()))
+
+
+def _installed(suite: "Suite") -> bool:
+    return all(find_spec(package) is not None for package, _ in suite.packages)
 
 
 def _row(found: "Measurement") -> dict[str, object]:

@@ -6,8 +6,10 @@ policies are trained on; the one inside the BDDL file differs for 29 of the 130 
 """
 
 import json
+from collections.abc import Iterator
 from importlib.resources import files
 
+from vlabench.measurement import Measurement, Say
 from vlabench.suite import Suite, Task
 from vlabench_suites.drawing import require_gl
 from vlabench_suites.libero.canaries import measure_canaries
@@ -32,6 +34,12 @@ def _tasks(suite_id: str) -> tuple[Task, ...]:
     )
 
 
+def _bench(rounds: int, say: Say) -> Iterator[Measurement]:
+    from vlabench_suites.libero.bench import bench
+
+    return bench(rounds, say)
+
+
 def _suite(suite_id: str, summary: str, *members: str) -> Suite:
     return Suite(
         id=suite_id,
@@ -45,6 +53,7 @@ def _suite(suite_id: str, summary: str, *members: str) -> Suite:
         measure_canaries=measure_canaries,
         caveats=caveats,
         drawing=require_gl,
+        bench=_bench,
         summary=summary,
     )
 
