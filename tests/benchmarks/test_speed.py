@@ -1,6 +1,6 @@
 """What `vlabench bench` measures, for pytest-benchmark. Asserts that bits are equal, never speed.
 
-`ratios` and `equal` of each kind of work are in `extra_info`.
+Ratio and equality of each kind of work are in `extra_info`.
 """
 
 from typing import Any

@@ -316,7 +316,10 @@ def test_a_model_is_compiled_once_and_named_by_all_that_went_into_it(tmp_path: P
 
 @pytest.mark.sim
 @pytest.mark.parametrize("damage", [b"", b"rubbish" * 100])
-def test_a_damaged_file_is_compiled_again(tmp_path: Path, damage: bytes) -> None:
+def test_a_damaged_file_is_compiled_again(
+    tmp_path: Path, damage: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # MuJoCo complains of the damage in a file where it is
     from vlabench_suites.libero.model_cache import ModelCache
 
     cache = ModelCache(tmp_path)
