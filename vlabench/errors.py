@@ -10,6 +10,7 @@
   + RecordError           a results file that is not what it claims to be
   + RunLockedError        a results file that another process is writing
   + DrawingError          pictures are asked for and no OpenGL library can draw them
+  + SimulatorError        a simulator that does not work here
   + PolicyHangError       a policy that does not answer
 
 An exception raised by a simulator or a policy during an episode is not in this list: it ends that
@@ -70,6 +71,10 @@ class RunLockedError(VlabenchError):
 
 class DrawingError(VlabenchError):
     """Pictures are asked for and no OpenGL library can draw them."""
+
+
+class SimulatorError(VlabenchError):
+    """A simulator that does not work here."""
 
 
 class PolicyHangError(VlabenchError):

@@ -1,7 +1,7 @@
 """What `vlabench bench` reports: work done in a simulator's own loop and through vlabench."""
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +18,8 @@ class Measurement:
         reference: What it cost the reference.
         vlabench: What it cost vlabench: the same tasks, seeds and actions.
         unit: Of those two: seconds, summed over the run, or MB, the most that was seen.
-        ratio: Reference over vlabench; the geometric mean over tasks where there are several.
+        ratio: Reference over vlabench; the geometric mean over tasks where there are several, of
+            the median over the turns of a task: others on the machine disturb one turn or another.
         equal: Whether states (and images, where there are any) were equal to the last bit; None
             where the work is not meant to give the same bits.
         ratios: The ratio of each task, by its id.
@@ -69,18 +70,17 @@ class Comparison:
         Raises:
             ValueError: If nothing was taken in.
         """
-        sums = {task: _sums(pairs) for task, pairs in self._pairs.items()}
-        ratios = {task: reference / ours for task, (reference, ours) in sums.items()}
+        ratios = {
+            task: statistics.median(reference / ours for reference, ours in pairs)
+            for task, pairs in self._pairs.items()
+        }
+        turns = [turn for pairs in self._pairs.values() for turn in pairs]
         return Measurement(
             work=self._work,
-            reference=sum(reference for reference, _ in sums.values()),
-            vlabench=sum(ours for _, ours in sums.values()),
+            reference=sum(reference for reference, _ in turns),
+            vlabench=sum(ours for _, ours in turns),
             ratio=statistics.geometric_mean(ratios.values()),
             equal=self._equal if self._exact else None,
             ratios=tuple(ratios.items()),
             parts=tuple(self._parts.items()),
         )
-
-
-def _sums(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    return sum(reference for reference, _ in pairs), sum(ours for _, ours in pairs)

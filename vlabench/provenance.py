@@ -15,6 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from vlabench.errors import SimulatorError
 from vlabench.protocol import Canary, Protocol
 from vlabench.record import Fingerprint, Provenance
 from vlabench.suite import Suite
@@ -77,6 +78,9 @@ def fingerprint(
         protocol: Whose expectations.
         gl: How pictures are drawn; `none` leaves out the canaries that need drawing.
         settings: Parsed settings of the suite, some of which make it another simulator.
+
+    Raises:
+        SimulatorError: If the canaries cannot be measured.
     """
     versions = package_versions(suite.distributions)
     canaries = _canaries(suite, versions, gl) if protocol.canaries else {}
@@ -111,8 +115,14 @@ def _canaries(suite: Suite, versions: Mapping[str, str], gl: str) -> dict[str, f
         return {name: float(value) for name, value in json.loads(path.read_text()).items()}
     except (OSError, ValueError):
         pass  # not measured yet, or half-written
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        measured = dict(pool.submit(measure, gl != "none").result())
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            measured = dict(pool.submit(measure, gl != "none").result())
+    except Exception as error:
+        raise SimulatorError(
+            f"the simulator of suite {suite.id!r} does not work here: {error!r}; "
+            "`vlabench doctor` says what is missing"
+        ) from error
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(measured))

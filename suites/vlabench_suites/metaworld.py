@@ -5,7 +5,7 @@ Where an episode's objects and goal are is drawn anew from its seed, as Meta-Wor
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +122,7 @@ _LEROBOT = replace(
 
 
 class MetaworldEnv:
-    """A Meta-World task behind the harness's interface: its own classes, nothing in between.
+    """A Meta-World task behind the harness's interface: its own classes, less what changes nothing.
 
     An episode depends on its seed alone: `reset()` clears MuJoCo's data before it places things
     for good, and none of the 50 tasks was seen to keep anything else.
@@ -136,6 +136,9 @@ class MetaworldEnv:
         self._instruction = task.instruction
         self._wants = wants
         self._simulator = make_simulator(task.scene)
+        _move_quickly(self._simulator)
+        _observe_quickly(self._simulator)
+        _leave_out_rewards(self._simulator, shows_objects=wants.privileged)
         self._painter: Painter | None = None
         self._observed = np.zeros(0)
         self._scene = b""
@@ -202,6 +205,67 @@ def make_simulator(name: str) -> Any:
     simulator._freeze_rand_vec = False
     simulator.seeded_rand_vec = True
     return simulator
+
+
+def _move_quickly(simulator: Any) -> None:
+    """Step MuJoCo as gymnasium's `do_simulation` does, but for forces that nobody reads."""
+    import mujoco
+
+    model, data = simulator.model, simulator.data
+
+    def simulate(ctrl: Sequence[float], n_frames: int) -> None:
+        data.ctrl[:] = ctrl
+        mujoco.mj_step(model, data, nstep=n_frames)
+
+    simulator.do_simulation = simulate
+
+
+def _observe_quickly(simulator: Any) -> None:
+    """Put observations together as `_get_curr_obs_combined_no_goal` does, without its lookups."""
+    hand, right, left = (
+        simulator.data.body(name).xpos for name in ("hand", "rightclaw", "leftclaw")
+    )
+
+    def observation() -> NDArray[np.float64]:
+        apart = right - left
+        observed = np.zeros(4 + simulator._obs_obj_max_len)
+        observed[:3] = hand
+        observed[3] = min(max(np.sqrt(apart.dot(apart)) / 0.1, 0.0), 1.0)
+        places, orientations = simulator._get_pos_objects(), simulator._get_quat_objects()
+        for number in range(len(places) // 3):
+            begin = 4 + 7 * number
+            observed[begin : begin + 3] = places[3 * number : 3 * number + 3]
+            observed[begin + 3 : begin + 7] = orientations[4 * number : 4 * number + 4]
+        return observed
+
+    simulator._get_curr_obs_combined_no_goal = observation
+
+
+def _leave_out_rewards(simulator: Any, *, shows_objects: bool) -> None:
+    """Spare each step what neither moves anything nor decides on success nor is shown.
+
+    Success is judged by distances and, in one task, by whether the fingers press the object.
+    Meta-World computes it together with a dense reward, most of which is about the grasp.
+    Orientations of objects serve that reward, and policies that see the whole observation.
+    """
+    simulator._gripper_caging_reward = lambda *_, **__: 0.0
+    pads = [simulator.data.geom(f"{side}pad_geom").id for side in ("left", "right")]
+    simulator.touching_object = lambda number: _pressed(simulator.data, pads, number)
+    if not shows_objects:
+        orientations = simulator._get_quat_objects()
+        simulator._get_quat_objects = lambda: orientations
+
+
+def _pressed(data: Any, pads: Sequence[int], number: int) -> bool:
+    """Say whether all `pads` push against a geom: `touching_object`, with fewer lookups."""
+    touching = data.contact.geom.tolist()
+    forces = [0.0] * len(pads)
+    for contact, pair in enumerate(touching):
+        if number in pair:
+            for finger, pad in enumerate(pads):
+                if pad in pair:
+                    forces[finger] += data.efc_force[data.contact.efc_address[contact]]
+    return all(force > 0 for force in forces)
 
 
 def _bench(rounds: int, say: Say) -> Iterator[Measurement]:

@@ -1,7 +1,11 @@
 """LIBERO behind the harness is LIBERO: the same tasks, states, steps and pictures."""
 
 import gc
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,6 +84,28 @@ def test_every_task_builds_resets_and_steps(task_id: str) -> None:
         assert env.state_bytes() != start
     finally:
         env.close()
+
+
+@pytest.mark.sim
+def test_importing_the_simulator_needs_no_opengl_and_leaves_no_file(tmp_path: Path) -> None:
+    code = (
+        "import os, sys\n"
+        "from vlabench_suites.libero.loading import prepare_imports\n"
+        "prepare_imports()\n"
+        "import libero.libero.envs\n"
+        "assert 'MUJOCO_GL' not in os.environ and 'PYOPENGL_PLATFORM' not in os.environ\n"
+        "assert not [name for name in sys.modules if name.startswith('OpenGL')]\n"
+        "import logging\n"
+        "assert not logging.getLogger('robosuite_logs').handlers, 'it writes /tmp/robosuite.log'\n"
+    )
+    clean = {k: v for k, v in os.environ.items() if k not in ("MUJOCO_GL", "PYOPENGL_PLATFORM")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**clean, "HOME": str(tmp_path)}, cwd=tmp_path,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout + done.stderr == ""
+    assert not list(tmp_path.rglob("*libero*"))  # matplotlib makes a folder of its own
 
 
 class Moment(NamedTuple):

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from vlabench import load_suite
+from vlabench.errors import SimulatorError
 from vlabench.protocol import Canary
 from vlabench.provenance import fingerprint
 
@@ -56,6 +58,27 @@ def test_settings_that_make_it_another_simulator_are_a_mismatch() -> None:
     assert fingerprint(suite, suite.protocol(), gl="none").mismatches == ()
     found = fingerprint(suite, suite.protocol(), gl="none", settings={"speed": 2})
     assert found.mismatches == ("too fast",)
+
+
+def break_down(may_draw: bool) -> Mapping[str, float]:
+    raise OSError("libGL.so.1: cannot open shared object file")
+
+
+def test_a_simulator_that_does_not_work_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class InThisProcess:  # the function cannot be imported by a spawned one
+        def __init__(self, *_: object, **__: object) -> None: ...
+        def __enter__(self) -> "InThisProcess":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+        def submit(self, function: Any, *arguments: Any) -> Any:
+            return function(*arguments)
+
+    monkeypatch.setattr("vlabench.provenance.ProcessPoolExecutor", InThisProcess)
+    suite = replace(SUITE, measure_canaries=break_down)
+    protocol = replace(suite.protocol(), canaries=(Canary(name="height", low=0, high=1),))
+    with pytest.raises(SimulatorError, match=r"does not work here: OSError.*vlabench doctor"):
+        fingerprint(suite, protocol, gl="none")
 
 
 @pytest.mark.sim

@@ -48,7 +48,7 @@ def bench(suite: Suites = None, rounds: Rounds = 1, as_json: Json = False) -> No
     if as_json:
         print(json.dumps([_report(each, found) for each, found in reports], indent=1))
     else:
-        print_rows([_row(found) for _, all_found in reports for found in all_found])
+        print_rows([_row(each, found) for each, all_found in reports for found in all_found])
     if any(found.equal is False for _, all_found in reports for found in all_found):
         _say("NOT EQUAL: something that must give the same bits did not; see the table")
         raise typer.Exit(1)
@@ -68,9 +68,7 @@ def _measurable(asked: Sequence[str] | None) -> "list[Suite]":
                     f"suite {suite.id!r} has nothing to measure: no simulator's own loop to be "
                     "held against"
                 )
-    found = {
-        suite.bench: suite for suite in reversed(chosen) if suite.bench and _installed(suite)
-    }
+    found = {suite.bench: suite for suite in reversed(chosen) if suite.bench and _installed(suite)}
     if not found:
         raise VlabenchError("no installed suite has anything to measure; see: vlabench doctor")
     return list(reversed(found.values()))
@@ -80,12 +78,12 @@ def _installed(suite: "Suite") -> bool:
     return all(find_spec(package) is not None for package, _ in suite.packages)
 
 
-def _row(found: "Measurement") -> dict[str, object]:
+def _row(suite: "Suite", found: "Measurement") -> dict[str, object]:
     equal = {True: "yes", False: "NO", None: "not meant to be"}[found.equal]
     total = sum(seconds for _, seconds in found.parts)
     parts = ", ".join(f"{name} {seconds / total:.0%}" for name, seconds in found.parts if total)
     return {
-        "work": found.work,
+        "work": f"{suite.id}: {found.work}",
         "reference": f"{found.reference:.4g} {found.unit}",
         "vlabench": f"{found.vlabench:.4g} {found.unit}",
         "ratio": f"{found.ratio:.2f}",
@@ -97,9 +95,13 @@ def _row(found: "Measurement") -> dict[str, object]:
 def _report(suite: "Suite", measurements: "Sequence[Measurement]") -> dict[str, object]:
     from dataclasses import asdict
 
+    from vlabench.errors import DrawingError
     from vlabench.provenance import provenance
 
-    gl = suite.drawing() if suite.drawing else "none"
+    try:
+        gl = suite.drawing() if suite.drawing else "none"
+    except DrawingError:
+        gl = "none"  # then nothing was drawn
     return {
         "suite": suite.id,
         "provenance": asdict(provenance(suite, workers=1, gl=gl)),

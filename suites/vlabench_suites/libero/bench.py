@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from vlabench.measurement import Comparison, Measurement, Say
+from vlabench.record import Trace
 from vlabench.runners.processes import ProcessRunner
 from vlabench.spaces import ObservationSpec
 from vlabench_suites.drawing import gl_backend
@@ -30,7 +31,7 @@ SCENES = ("libero-spatial/0", "libero-object/4", "libero-10/9", "libero-10/4", "
 STEPS = 120
 """Control steps of an episode after it has settled; more make resets matter less."""
 
-BLOCKS, BLOCK_STEPS = 3, 25
+BLOCKS, BLOCK_STEPS = 8, 10
 _FRESH_SEEDS = 5
 
 LOOKED_AT = ("libero-spatial/0", "libero-10/5")
@@ -55,7 +56,7 @@ def _without_cameras(rounds: int, say: Say) -> Iterator[Measurement]:
     resets = Comparison("resets, seeds never seen")
     episodes = Comparison(f"episodes of {STEPS} steps, privileged state, chunk of 1, no cameras")
     single = Comparison("control steps, no cameras, single-solve", exact=False)
-    peaks: list[tuple[float, float]] = []
+    peaks: dict[str, tuple[float, float]] = {}
     for task_id in SCENES:
         say(f"{task_id}: building")
         with _both_sides(task_id, chunk=1, cameras=False, steps=STEPS) as (theirs, ours):
@@ -63,7 +64,7 @@ def _without_cameras(rounds: int, say: Say) -> Iterator[Measurement]:
                 say(f"{task_id}: round {number} of {rounds}")
                 reset_seconds, start = _play(episodes, theirs, ours, task_id, number)
                 if number == 1:
-                    peaks.append((theirs.call("memory"), ours.call("memory")))
+                    peaks[task_id] = theirs.call("memory"), ours.call("memory")
                 _step(steps, single, theirs, ours, task_id, number)
                 fresh = [episode(task_id, 1000 * number + k) for k in range(_FRESH_SEEDS - 1)]
                 seconds, placed = ours.call("resets", [*fresh, episode(task_id, number)])
@@ -76,7 +77,7 @@ def _with_cameras(rounds: int, say: Say) -> Iterator[Measurement]:
     episodes = Comparison(
         f"episodes of {LOOKING_STEPS} steps, two 256x256 cameras, chunk of {CHUNK}"
     )
-    peaks: list[tuple[float, float]] = []
+    peaks: dict[str, tuple[float, float]] = {}
     for task_id in LOOKED_AT:
         say(f"{task_id}: building, with cameras")
         sides = _both_sides(task_id, chunk=CHUNK, cameras=True, steps=LOOKING_STEPS)
@@ -84,7 +85,7 @@ def _with_cameras(rounds: int, say: Say) -> Iterator[Measurement]:
             for number in range(1, rounds + 1):
                 say(f"{task_id}: round {number} of {rounds}")
                 _play(episodes, theirs, ours, task_id, number)
-            peaks.append((theirs.call("memory"), ours.call("memory")))
+            peaks[task_id] = theirs.call("memory"), ours.call("memory")
     yield episodes.measurement()
     yield _memory("memory of a worker, two cameras", peaks)
 
@@ -112,7 +113,7 @@ def _play(
     """Run one episode on both sides; return seconds and state of the reference's reset."""
     spec = episode(task_id, number)
     mine = ours.call("play", spec)
-    steps = STEPS if not mine.pictures else LOOKING_STEPS
+    steps = LOOKING_STEPS if mine.pictures else STEPS
     reference = theirs.call("play", spec, actions_of(spec, steps))
     equal = mine.trace == reference.trace and mine.pictures == reference.pictures
     episodes.add(task_id, reference.seconds, mine.seconds, equal=equal)
@@ -138,9 +139,9 @@ def _step(
         single.spend(**quick.parts)
 
 
-def _memory(work: str, peaks: list[tuple[float, float]]) -> Measurement:
+def _memory(work: str, peaks: dict[str, tuple[float, float]]) -> Measurement:
     """Report the scene that needs most."""
-    reference, ours = (max(side) for side in zip(*peaks, strict=True))
+    reference, ours = map(max, zip(*peaks.values(), strict=True))
     return Measurement(
         work=work,
         reference=reference,
@@ -148,7 +149,7 @@ def _memory(work: str, peaks: list[tuple[float, float]]) -> Measurement:
         unit="MB",
         ratio=reference / ours,
         equal=None,
-        ratios=tuple(),
+        ratios=tuple((task, theirs / mine) for task, (theirs, mine) in peaks.items()),
     )
 
 
@@ -162,14 +163,13 @@ def _two_workers(rounds: int, say: Say) -> Measurement:
     return work.measurement()
 
 
-def _pool(workers: int, number: int) -> tuple[float, dict[str, object]]:
+def _pool(workers: int, number: int) -> tuple[float, dict[str, Trace | None]]:
     """Return seconds an episode once every worker has ended its first, and all trajectories."""
     _, protocol = task_and_protocol(POOL_TASKS[0])
     wants = ObservationSpec(privileged=True)
-    specs = [
-        episode(task, 100 * number + k) for task in POOL_TASKS for k in range(POOL_EPISODES)
-    ]
-    records, ends = {}, []
+    specs = [episode(task, 100 * number + k) for task in POOL_TASKS for k in range(POOL_EPISODES)]
+    records: dict[str, Trace | None] = {}
+    ends: list[float] = []
     runner, policy = ProcessRunner(workers), Script(wants, protocol, CHUNK)
     for record in runner.run(stage(protocol, wants, POOL_STEPS), policy, specs):
         if record.error is not None:

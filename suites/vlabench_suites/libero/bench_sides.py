@@ -1,5 +1,6 @@
 """The two sides of `bench.py`: LIBERO's own environment, and vlabench. Each in its own process."""
 
+import os
 import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from vlabench.runners.serial import SerialRunner
 from vlabench.runners.slot import Stage, Tracer
 from vlabench.spaces import ObservationSpec
 from vlabench.suite import Task
+from vlabench_suites.drawing import gl_backend
 from vlabench_suites.libero.env import LiberoEnv, PhysicsName, make_env
 from vlabench_suites.libero.loading import bddl_file, initial_states, prepare_imports
 
@@ -68,6 +70,7 @@ class Theirs:
     """
 
     def __init__(self, task_id: str, chunk: int, cameras: bool) -> None:  # noqa: FBT001 - sent
+        os.environ["MUJOCO_GL"] = gl_backend()  # both sides draw with the same library
         prepare_imports()
         from libero.libero.envs.env_wrapper import ControlEnv, OffScreenRenderEnv
 
@@ -334,7 +337,6 @@ def actions_of(spec: EpisodeSpec, count: int) -> Actions:
     return np.repeat(held, 4, axis=0)[:count].astype(np.float32)
 
 
-
 def episode(task_id: str, number: int) -> EpisodeSpec:
     """Return an episode; each number has seeds of its own."""
     return EpisodeSpec(
@@ -343,9 +345,9 @@ def episode(task_id: str, number: int) -> EpisodeSpec:
 
 
 def peak_megabytes() -> float:
-    """Return this process's peak of resident memory; `ru_maxrss` would count the parent's too."""
+    """Return this process's peak of resident memory; `ru_maxrss` would count its parent's too."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
 
 
 def _solve_as_with_a_renderer(domain: Any) -> None:
@@ -371,7 +373,9 @@ def _serve(
         try:
             method, parameters = connection.recv()
         except (EOFError, OSError):
-            return  # that was all, or the parent is gone
+            # That was all, or the parent is gone. robosuite's OpenGL context complains at length
+            # when the interpreter takes it apart, so that is left out.
+            os._exit(0)
         try:
             player = player or side(*arguments)
             connection.send((getattr(player, method)(*parameters), ""))
