@@ -7,6 +7,8 @@ that any number of processes may use one folder; the least recently used ones go
 
 import hashlib
 import os
+import subprocess
+import sys
 import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -21,6 +23,12 @@ FORMAT = 1
 """Raised when files written by an older version of this module must not be read."""
 
 SUFFIX = ".mjb"
+
+
+_COMPILE = """
+import sys, mujoco
+mujoco.mj_saveModel(mujoco.MjModel.from_xml_string(sys.stdin.read()), sys.argv[1])
+"""
 
 
 class Pristine(NamedTuple):
@@ -58,9 +66,8 @@ class ModelCache:
             else:
                 _touch(path)
                 return model
-        model = mujoco.MjModel.from_xml_string(xml)
-        self._keep(model, path)
-        return model
+        self._compile(xml, path)
+        return mujoco.MjModel.from_binary_path(str(path))
 
     def files(self) -> list[Path]:
         """Return the files of the folder, the least recently used one first."""
@@ -80,15 +87,17 @@ class ModelCache:
         for path in (*self.files(), *leftovers):
             path.unlink(missing_ok=True)
 
-    def _keep(self, model: Any, path: Path) -> None:
-        import mujoco
-
+    def _compile(self, xml: str, path: Path) -> None:
+        """Compile in a process of its own: MuJoCo keeps half a gigabyte of what it read."""
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(suffix=f"{SUFFIX}.part", dir=path.parent)
         os.close(handle)
         part = Path(name)
         try:
-            mujoco.mj_saveModel(model, name)
+            command = [sys.executable, "-c", _COMPILE, name]
+            done = subprocess.run(command, input=xml, text=True, capture_output=True, check=False)
+            if done.returncode:
+                raise RuntimeError(f"MuJoCo cannot compile the scene: {done.stderr.strip()}")
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
