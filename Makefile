@@ -19,7 +19,7 @@ format: setup
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
 
-bench: setup  ## how much the harness costs beside the simulators
+bench: setup  ## how fast: the simulators alone, and with the harness; about 5 minutes
 	.venv/bin/pytest -q tests/benchmarks
 
 wheel-test: setup  ## the wheel, installed elsewhere and run away from here

@@ -28,7 +28,20 @@ def timeless(record: EpisodeRecord) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "verify", "replay", "show", "doctor", "list", "protocol diff"]
+    "command",
+    [
+        "run",
+        "verify",
+        "replay",
+        "show",
+        "doctor",
+        "list",
+        "bench",
+        "protocol diff",
+        "protocol show",
+        "cache info",
+        "cache clear",
+    ],
 )
 def test_every_command_has_help(command: str, tmp_path: Path) -> None:
     done = vlabench(*command.split(), "--help", cwd=tmp_path)
