@@ -165,7 +165,9 @@ def replay(
     from vlabench.store import read_run
     from vlabench.verify import film_episode
 
-    difference = film_episode(read_run(run), key, video)
+    found = read_run(run)
+    print(f"running {key} again, then once more to film it", file=sys.stderr)
+    difference = film_episode(found, key, video)
     print(f"{key}: {difference.now.outcome} after {difference.now.steps} steps; filmed in {video}")
     if difference.where:
         print(f"vlabench: not the recorded trajectory: {difference.where}", file=sys.stderr)

@@ -103,33 +103,33 @@ def file_stem(episode: EpisodeSpec) -> str:
 
 
 class Tracer:
-    """Hashes a trajectory as it happens."""
+    """Hashes a trajectory as it happens; what comes between two checkpoints, in one go."""
 
     def __init__(self) -> None:
         self._states, self._actions = blake2b(digest_size=16), blake2b(digest_size=16)
+        self._new_states: list[bytes] = []
+        self._new_actions: list[NDArray[np.float32]] = []
         self._state_marks: list[str] = []
         self._action_marks: list[str] = []
-        self._steps = 0
 
     def begin(self, state: bytes) -> None:
         """Hash the settled initial state."""
-        self._states.update(state)
+        self._new_states.append(state)
         self._mark()
 
     def step(self, action: NDArray[np.float32], state: bytes) -> None:
-        """Hash one action, `[A]`, and the state it led to."""
-        self._actions.update(action.tobytes())
-        self._states.update(state)
-        self._steps += 1
-        if self._steps % TRACE_EVERY == 0:
+        """Take in one action, `[A]`, which must not change any more, and the state it led to."""
+        self._new_actions.append(action)
+        self._new_states.append(state)
+        if len(self._new_states) == TRACE_EVERY:
             self._mark()
 
     def trace(self) -> Trace | None:
         """Return the hashes so far; None before the initial state."""
+        if self._new_states:
+            self._mark()
         if not self._state_marks:
             return None
-        if self._steps % TRACE_EVERY:
-            self._mark()
         whole = blake2b(self._states.digest() + self._actions.digest(), digest_size=16)
         return Trace(
             digest=whole.hexdigest(),
@@ -138,6 +138,10 @@ class Tracer:
         )
 
     def _mark(self) -> None:
+        self._states.update(b"".join(self._new_states))
+        self._actions.update(b"".join([action.tobytes() for action in self._new_actions]))
+        self._new_states.clear()
+        self._new_actions.clear()
         self._state_marks.append(self._states.copy().hexdigest()[:8])
         self._action_marks.append(self._actions.copy().hexdigest()[:8])
 
@@ -167,8 +171,13 @@ def film_episode(stage: Stage, episode: EpisodeSpec, actions: NDArray[np.float32
 
 def _peak_mb() -> float:
     """Return the peak resident memory of this process, MB (10^6 bytes)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
+    try:
+        # getrusage would do, but on Linux a process inherits its parent's peak there
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+    except (OSError, IndexError, ValueError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 class Slot:
@@ -226,10 +235,11 @@ class Slot:
             chunk = yield observation
             started = clock()
             for action in chunk[:replan]:
-                self._actions.append(action.copy())  # a simulator may clip in place
+                executed = action.copy()  # a simulator may clip in place
                 step = env.step(action)
                 self._steps += 1
-                self._tracer.step(self._actions[-1], env.state_bytes())
+                self._actions.append(executed)
+                self._tracer.step(executed, env.state_bytes())
                 if step.success or step.done or self._steps == horizon:
                     self._simulator += clock() - started
                     return Outcome.SUCCESS if step.success else Outcome.FAILURE
