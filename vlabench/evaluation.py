@@ -157,20 +157,7 @@ def prepare(
         wants=policy.observation,
         settings=parse_settings(suite.make_env, of_suite, f"suite {suite_id!r}"),
     )
-    header = RunHeader(
-        suite_id=suite.id,
-        suite_version=suite.version,
-        protocol=rules.name,
-        plan_digest=plan.digest,
-        request=plan.request,
-        policy_id=policy.id,
-        policy_digest=policy.digest,
-        cameras=tuple(map(str, policy.observation.cameras)),
-        privileged=policy.observation.privileged,
-        settings=dict(sorted((settings or {}).items())),
-        fingerprint=fingerprint(suite, rules, gl=gl, settings=stage.settings),
-        provenance=provenance(suite, workers=workers, gl=gl),
-    )
+    header = _header(stage, plan, policy, settings=settings or {}, workers=workers, gl=gl)
     return Evaluation(
         suite=suite, protocol=rules, plan=plan, policy=policy, stage=stage, header=header
     )
@@ -220,6 +207,32 @@ def _plan_arguments(request: Mapping[str, Any] | PlanRequest | None) -> dict[str
     if isinstance(request, PlanRequest):
         return {name: getattr(request, name) for name in request.__slots__}
     return dict(request or {})
+
+
+def _header(
+    stage: Stage,
+    plan: Plan,
+    policy: Policy,
+    *,
+    settings: Mapping[str, str],
+    workers: int,
+    gl: str,
+) -> RunHeader:
+    suite, rules = stage.suite, stage.protocol
+    return RunHeader(
+        suite_id=suite.id,
+        suite_version=suite.version,
+        protocol=rules.name,
+        plan_digest=plan.digest,
+        request=plan.request,
+        policy_id=policy.id,
+        policy_digest=policy.digest,
+        cameras=tuple(map(str, policy.observation.cameras)),
+        privileged=policy.observation.privileged,
+        settings=dict(sorted(settings.items())),
+        fingerprint=fingerprint(suite, rules, gl=gl, settings=stage.settings),
+        provenance=provenance(suite, workers=workers, gl=gl),
+    )
 
 
 def _gl(suite: Suite, *, needed: bool) -> str:
