@@ -19,7 +19,10 @@ class Observation:
         instruction: The task's sentence.
         images: Camera name to an RGB picture, `[height, width, 3]` uint8.
         state: Proprioception, `[S]` float32.
-        privileged: Simulator state by name, float64; empty unless the policy asked for it.
+        privileged: Simulator state by name, float64; empty unless the policy asked for it. By
+            convention `[7]` is the pose of a thing or a place (position, quaternion w x y z),
+            `gripper` that of the point between the fingers, and `[1]` the position of a joint;
+            whatever else a suite's own experts need has other shapes.
     """
 
     instruction: str

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from vlabench.episode import EpisodeSpec
 from vlabench.errors import PlanError
+from vlabench.protocol import Protocol
 from vlabench.suite import Suite, Task
 
 
@@ -78,7 +79,7 @@ def make_plan(
         seed: Root of every seed.
 
     Raises:
-        PlanError: If a number is out of range, nothing matches, or a task has fewer initial
+        PlanError: If a number is out of range, nothing matches, or a task has fewer fixed initial
             states than asked for: they are never reused silently.
         UnknownNameError: If the suite has no such protocol.
     """
@@ -89,7 +90,7 @@ def make_plan(
             raise PlanError(f"{name} is {value}; it must be at least {least}")
     chosen = _matching(suite, tasks)
     for task in chosen:
-        if task.num_inits is not None and task.num_inits < count:
+        if rules.init_states == "fixed" and task.num_inits is not None and task.num_inits < count:
             raise PlanError(
                 f"task {task.id!r} has {task.num_inits} initial states and {count} episodes were "
                 f"asked for; ask for at most {task.num_inits} (use repeats to run a state again)"
@@ -100,7 +101,7 @@ def make_plan(
         protocol=rules.name,
         request=PlanRequest(tasks=tasks, episodes=count, repeats=repeats, seed=seed),
         episodes=tuple(
-            _episode(suite, task, init_index, repeat, seed)
+            _episode(suite, rules, task, init_index, repeat, seed)
             for task in chosen
             for init_index in range(count)
             for repeat in range(repeats)
@@ -124,8 +125,12 @@ def _matches(task: Task, pattern: str) -> bool:
     return fnmatchcase(task.id, pattern) or fnmatchcase(task.id.partition("/")[2], pattern)
 
 
-def _episode(suite: Suite, task: Task, init_index: int, repeat: int, seed: int) -> EpisodeSpec:
+def _episode(
+    suite: Suite, rules: Protocol, task: Task, init_index: int, repeat: int, seed: int
+) -> EpisodeSpec:
     scene = f"{task.id}@{suite.version}#{init_index}/{seed}"
+    if rules.purpose == "training":  # so that no evaluation, whatever its seed, shares a scene
+        scene = f"training/{scene}"
     return EpisodeSpec(
         task_id=task.id,
         init_index=init_index,

@@ -46,6 +46,8 @@ class Protocol:
         observation: Everything a policy may ask for.
         simulator: Package to the version whose physics and pictures the protocol means.
         canaries: Measurements that must be in their range for a run to be comparable.
+        purpose: `training` gives episodes that no evaluation has: their scenes are seeded from
+            another namespace, and initial states are sampled.
         source: Where the values come from.
     """
 
@@ -61,7 +63,12 @@ class Protocol:
     observation: ObservationSpec
     simulator: tuple[tuple[str, str], ...] = ()
     canaries: tuple[Canary, ...] = ()
+    purpose: Literal["evaluation", "training"] = "evaluation"
     source: str
+
+    def __post_init__(self) -> None:
+        if self.purpose == "training" and self.init_states != "sampled":
+            raise ValueError(f"protocol {self.id!r} trains on the initial states of evaluations")
 
     @property
     def name(self) -> str:

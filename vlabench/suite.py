@@ -6,7 +6,7 @@ from typing import Any
 from typing import Protocol as TypingProtocol
 
 from vlabench.env import Env
-from vlabench.errors import UnknownNameError
+from vlabench.errors import PlanError, UnknownNameError
 from vlabench.measurement import Bench
 from vlabench.protocol import Protocol
 from vlabench.spaces import Camera, ObservationSpec
@@ -21,7 +21,8 @@ class Task:
             task, so that groups of suites can be formed; records refer to it; never reuse one.
         instruction: The sentence the policy is given, verbatim.
         scene: What `Suite.make_env` needs to build the scene.
-        num_inits: How many initial states there are; None when they are sampled without limit.
+        num_inits: How many fixed initial states there are; None when there are none. Protocols
+            that sample initial states do so without limit.
     """
 
     id: str
@@ -83,6 +84,21 @@ class Suite:
             raise ValueError(f"suite {self.id!r} repeats task ids: {sorted(repeated)}")
         if not self.tasks or not self.protocols:
             raise ValueError(f"suite {self.id!r} needs at least one task and one protocol")
+
+    def training_protocol(self) -> Protocol:
+        """Return the first protocol whose episodes no evaluation shares.
+
+        Raises:
+            PlanError: If the suite has none.
+        """
+        for protocol in self.protocols:
+            if protocol.purpose == "training":
+                return protocol
+        names = ", ".join(protocol.name for protocol in self.protocols)
+        raise PlanError(
+            f"suite {self.id!r} has no protocol for training, only {names}; training on the "
+            "episodes of an evaluation would make its numbers worthless"
+        )
 
     def task(self, task_id: str) -> Task:
         """Return the task called `task_id`.

@@ -121,6 +121,14 @@ _LEROBOT = replace(
 )
 
 
+_TRAINING = replace(
+    _MT50,
+    id="training",
+    purpose="training",
+    source="as mt50, with places drawn from seeds of its own: for demonstrations and training",
+)
+
+
 class MetaworldEnv:
     """A Meta-World task behind the harness's interface: its own classes, less what changes nothing.
 
@@ -162,7 +170,7 @@ class MetaworldEnv:
             instruction=self._instruction,
             images={camera.name: self.draw(camera) for camera in self._wants.cameras},
             state=self._observed[: self._wants.state_size].astype(np.float32),
-            privileged={"observation": self._observed.copy()} if self._wants.privileged else {},
+            privileged=_privileged(self._observed.copy()) if self._wants.privileged else {},
         )
 
     def draw(self, camera: Camera) -> NDArray[np.uint8]:
@@ -191,6 +199,21 @@ class MetaworldEnv:
         painter, self._painter = self._painter, None
         if painter is not None:
             painter.close()
+
+
+def _privileged(observed: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Return Meta-World's own observation, `[39]`, and its parts by name.
+
+    Quaternions are in the order in which Meta-World has them, which differs between tasks.
+    """
+    shown = {"observation": observed}
+    for name, begin in (("object 1", 4), ("object 2", 11)):
+        if observed[begin : begin + 7].any():
+            shown[name] = observed[begin : begin + 7].copy()
+    upright = (1.0, 0.0, 0.0, 0.0)
+    shown["goal"] = np.array([*observed[36:39], *upright])
+    shown["gripper"] = np.array([*observed[:3], *upright])
+    return shown
 
 
 def make_simulator(name: str) -> Any:
@@ -281,7 +304,7 @@ SUITE = Suite(
         Task(id=f"metaworld/{name}", instruction=instruction, scene=name)
         for name, instruction in _INSTRUCTIONS.items()
     ),
-    protocols=(_MT50, _LEROBOT),
+    protocols=(_MT50, _LEROBOT, _TRAINING),
     make_env=MetaworldEnv,
     film=Camera(name=_NEAR, height=320, width=320, quality=Quality.FAST),
     packages=(("metaworld", "metaworld"), ("mujoco", "metaworld")),

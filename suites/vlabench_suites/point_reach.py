@@ -1,5 +1,7 @@
 """A dot on a line that has to reach a mark. No simulator; for tests and for learning the API."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,7 @@ _STANDARD = Protocol(
     observation=ObservationSpec(cameras=(_FRONT,), state="position", state_size=1, privileged=True),
     source="made for vlabench",
 )
+_TRAINING = replace(_STANDARD, id="training", purpose="training")
 
 
 class PointReachEnv:
@@ -72,7 +75,7 @@ SUITE = Suite(
         Task(id=f"point-reach/{side}", instruction=f"reach the {side} mark", scene=side)
         for side in _MARKS
     ),
-    protocols=(_STANDARD,),
+    protocols=(_STANDARD, _TRAINING),
     make_env=PointReachEnv,
     film=_FRONT,
     summary="a dot on a line; needs no simulator, for tests and for learning the API",

@@ -105,7 +105,12 @@ def test_the_digest_and_the_seeds_are_those_of_earlier_versions() -> None:
 
 
 def _suite_with_three_states() -> Suite:
-    return replace(SUITE, tasks=tuple(replace(task, num_inits=3) for task in SUITE.tasks))
+    fixed, training = (
+        replace(protocol, init_states=states)
+        for protocol, states in zip(SUITE.protocols, ("fixed", "sampled"), strict=True)
+    )
+    tasks = tuple(replace(task, num_inits=3) for task in SUITE.tasks)
+    return replace(SUITE, tasks=tasks, protocols=(fixed, training))
 
 
 def test_initial_states_are_never_reused() -> None:
@@ -114,6 +119,24 @@ def test_initial_states_are_never_reused() -> None:
     for ask in ({"episodes": 4}, {}):
         with pytest.raises(PlanError, match=r"has 3 initial states and .*use repeats"):
             make_plan(suite, **ask)
+
+
+def test_sampled_states_never_run_out() -> None:
+    assert len(make_plan(_suite_with_three_states(), "training", episodes=4).episodes) == 8
+
+
+def test_training_shares_no_episode_with_evaluation() -> None:
+    seeds = [
+        {(e.task_id, e.scene_seed) for e in make_plan(SUITE, name, episodes=500).episodes}
+        for name in ("standard", "training")
+    ]
+    assert len(seeds[0]) == len(seeds[1]) == 1000
+    assert not seeds[0] & seeds[1]
+
+
+def test_a_protocol_for_training_cannot_use_fixed_states() -> None:
+    with pytest.raises(ValueError, match="trains on the initial states of evaluations"):
+        replace(SUITE.protocol("training"), init_states="fixed")
 
 
 @pytest.mark.parametrize(

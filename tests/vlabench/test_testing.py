@@ -85,7 +85,8 @@ def test_two_protocols_of_one_name_are_caught() -> None:
 
 
 def test_a_protocol_that_plans_more_states_than_there_are_is_caught() -> None:
-    suite = with_tasks(replace(SUITE.tasks[0], num_inits=3))
+    fixed = replace(SUITE.protocols[0], init_states="fixed")
+    suite = replace(with_tasks(replace(SUITE.tasks[0], num_inits=3)), protocols=(fixed,))
     assert "cannot be planned" in caught(lambda: check_protocols(suite))
 
 

@@ -1,7 +1,7 @@
 """One LIBERO scene behind the harness's interface."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,14 @@ def caveats(settings: Mapping[str, Any]) -> list[str]:
     return []
 
 
+class _Names(NamedTuple):
+    """Where MuJoCo keeps what privileged policies see, by name."""
+
+    bodies: dict[str, int]
+    sites: dict[str, int]
+    joints: dict[str, int]
+
+
 class LiberoEnv:
     """A LIBERO task.
 
@@ -59,15 +67,18 @@ class LiberoEnv:
         self._wants = wants
         self._settle_steps = protocol.settle_steps
         self._settle_action = np.array(protocol.settle_action, dtype=np.float32)
-        self._states = initial_states(task.scene)
+        fixed = protocol.init_states == "fixed"
+        self._states = initial_states(task.scene) if fixed else None
         self._physics = physics
         self._placement = b""
         self._model: Any = None
         self._view: Any = None
+        self._names: _Names | None = None
         self._painter: Painter | None = None
 
     def reset(self, episode: EpisodeSpec) -> None:
-        self._physics.reset(episode.scene_seed, self._states[episode.init_index])
+        state = None if self._states is None else self._states[episode.init_index]
+        self._physics.reset(episode.scene_seed, state)
         model = self._physics.model
         if model is not self._model:  # the reference compiles it anew
             self._forget_model()
@@ -125,7 +136,7 @@ class LiberoEnv:
         return self._view
 
     def _forget_model(self) -> None:
-        self._model = self._view = None
+        self._model = self._view = self._names = None
         if self._painter is not None:
             self._painter.close()
             self._painter = None
@@ -142,13 +153,46 @@ class LiberoEnv:
         return np.concatenate([position, quat2axisangle(quat), fingers]).astype(np.float32)
 
     def _privileged(self) -> dict[str, NDArray[np.float64]]:
-        """Return poses by name, `[7]` (position, quaternion w x y z), and joints, `[nq]`."""
+        """Return things, places on them and the gripper, `[7]`; joints, `[1]`; `qpos`, `[nq]`."""
+        import mujoco
+
         data = self._looked_at()
-        poses = {
+        if self._names is None:
+            self._names = _privileged_names(self._physics.domain, self._model)
+        shown = {
             name: np.concatenate([data.xpos[body], data.xquat[body]])
-            for name, body in self._physics.domain.obj_body_id.items()
+            for name, body in self._names.bodies.items()
         }
-        return {**poses, "qpos": data.qpos.copy()}
+        for name, site in self._names.sites.items():
+            shown[name] = pose = np.empty(7)
+            pose[:3] = data.site_xpos[site]
+            mujoco.mju_mat2Quat(pose[3:], data.site_xmat[site])
+        for name, address in self._names.joints.items():
+            shown[name] = data.qpos[address : address + 1].copy()
+        shown["qpos"] = data.qpos.copy()
+        return shown
+
+
+def _privileged_names(domain: Any, model: Any) -> _Names:
+    """Find things, the places that belong to one or that the goal names, and fixtures' joints."""
+    goal = {word for clause in domain.parsed_problem["goal_state"] for word in clause}
+    places = [
+        name
+        for name, place in domain.object_sites_dict.items()
+        if place.parent_name is not None or name in goal
+    ]
+    sites = {name: model.site(name).id for name in places}
+    grip = domain.robots[0].eef_site_id
+    hinges = [
+        joint
+        for joint in map(model.joint, range(model.njnt))
+        if joint.name.startswith(tuple(domain.fixtures_dict))
+    ]
+    return _Names(
+        bodies=dict(domain.obj_body_id),
+        sites={**sites, "gripper": grip},
+        joints={joint.name: int(joint.qposadr[0]) for joint in hinges},
+    )
 
 
 def _physics(scene: str, name: PhysicsName, *, textures: bool) -> Any:

@@ -40,8 +40,8 @@ class FastPhysics:
         self.success = self._physics.success
         self.seen: Seen | None = None
 
-    def reset(self, seed: int, state: NDArray[np.float64]) -> None:
-        """Seed, reset, and set the initial state, `[1 + nq + nv]`."""
+    def reset(self, seed: int, state: NDArray[np.float64] | None) -> None:
+        """Seed, reset, and set the initial state, `[1 + nq + nv]`; the sampled one for None."""
         self._physics.reset(seed, state)
         self._clock.reset()
         self._clock.tick(force=True)  # `reset` measures, and so does `set_init_state`

@@ -128,13 +128,14 @@ class Physics:
         self._env._post_process()
         return done
 
-    def reset(self, seed: int, state: Floats) -> None:
+    def reset(self, seed: int, state: Floats | None) -> None:
         """Begin an episode as a new environment's `seed`, `reset` and `set_init_state` would.
 
         Args:
             seed: Of the samplers of doors and fixtures. numpy's global generator, which they use,
                 is left as it was.
-            state: Time, positions and velocities, `[1 + nq + nv]`.
+            state: Time, positions and velocities, `[1 + nq + nv]`; None keeps what the reset
+                sampled.
         """
         outside = np.random.get_state()  # noqa: NPY002 - LIBERO's samplers use the global one
         np.random.seed(seed)  # noqa: NPY002
@@ -143,7 +144,8 @@ class Physics:
         finally:
             np.random.set_state(outside)  # noqa: NPY002
         mujoco.mj_forward(self.model, self.data)
-        self._env.sim.set_state_from_flattened(state)
+        sampled = self._env.sim.get_state().flatten()
+        self._env.sim.set_state_from_flattened(sampled if state is None else state)
         mujoco.mj_forward(self.model, self.data)
         for part, start in zip(self._arm, self._arm_start, strict=True):
             part[...] = start

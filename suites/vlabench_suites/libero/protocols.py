@@ -117,4 +117,16 @@ OPENVLA_FAST = replace(
     source="as openvla, but pictures are drawn without multisampling, shadows and reflections: for "
     "policies that were trained so, and not comparable with published numbers",
 )
-PROTOCOLS = (OPENVLA, LIBERO_OFFICIAL, OPENPI, LEROBOT, SIMPLEVLA_RL, OPENVLA_FAST)
+TRAINING = replace(
+    OPENVLA_FAST,
+    id="training",
+    init_states="sampled",
+    purpose="training",
+    observation=replace(
+        OPENVLA_FAST.observation,
+        cameras=OPENVLA.observation.cameras + OPENVLA_FAST.observation.cameras,
+    ),
+    source="as openvla, but initial states are what LIBERO's reset samples: for demonstrations and "
+    "training, so that the fixed states of evaluations are never seen",
+)
+PROTOCOLS = (OPENVLA, LIBERO_OFFICIAL, OPENPI, LEROBOT, SIMPLEVLA_RL, OPENVLA_FAST, TRAINING)

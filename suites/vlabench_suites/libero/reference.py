@@ -53,8 +53,8 @@ class ReferencePhysics:
         """The `mujoco.MjData`; another one after each reset."""
         return self.domain.sim.data._data
 
-    def reset(self, seed: int, state: NDArray[np.float64]) -> None:
-        """Seed, reset, and set the initial state, `[1 + nq + nv]`."""
+    def reset(self, seed: int, state: NDArray[np.float64] | None) -> None:
+        """Seed, reset, and set the initial state, `[1 + nq + nv]`; the sampled one for None."""
         from robosuite.utils.errors import RandomizationError
 
         del self.domain.object_property_initializers[self._num_samplers :]
@@ -67,7 +67,8 @@ class ReferencePhysics:
                 break
             except RandomizationError:
                 continue
-        self._control.set_init_state(state)
+        sampled = self._control.get_sim_state()
+        self._control.set_init_state(sampled if state is None else state)
 
     def step(self, action: NDArray[np.float32]) -> None:
         """Run one control step with `action`, `[7]`."""
