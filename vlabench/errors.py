@@ -9,6 +9,7 @@
   + PlanError             a plan that the suite cannot honour
   + RecordError           a results file that is not what it claims to be
   + RunLockedError        a results file that another process is writing
+  + DemoError             a demonstration that is not what it claims to be, or cannot be made
   + DrawingError          pictures are asked for and no OpenGL library can draw them
   + SimulatorError        a simulator that does not work here
   + PolicyHangError       a policy that does not answer
@@ -67,6 +68,10 @@ class RecordError(VlabenchError):
 
 class RunLockedError(VlabenchError):
     """A results file that another process is writing."""
+
+
+class DemoError(VlabenchError):
+    """A demonstration that is not what it claims to be, or cannot be made."""
 
 
 class DrawingError(VlabenchError):

@@ -116,6 +116,7 @@ def prepare(
     request: Mapping[str, Any] | PlanRequest | None = None,
     settings: Mapping[str, str] | None = None,
     workers: int = 1,
+    wrap: Callable[[Policy], Policy] | None = None,
 ) -> Evaluation:
     """Load everything an evaluation needs and check that it fits together.
 
@@ -126,6 +127,7 @@ def prepare(
         request: Arguments of `make_plan`.
         settings: Text values by name, for whoever takes them.
         workers: Simulators side by side, for the record.
+        wrap: Puts another policy around the one that was loaded, before it is checked.
 
     Raises:
         VlabenchError: If anything is unknown, missing, or does not fit; see `errors`.
@@ -142,6 +144,7 @@ def prepare(
     taken = assign_settings(settings or {}, owners)
     of_suite, of_policy = taken.values()
     policy = load_policy(policy_id, suite, rules, of_policy)
+    policy = policy if wrap is None else wrap(policy)
     check_match(
         suite.id,
         rules.observation,

@@ -1,19 +1,21 @@
-"""From an id to a suite or a policy.
+"""From an id to a suite, a policy or a trainer.
 
 An installed package joins in by naming one of its modules in its pyproject:
 
     [project.entry-points."vlabench.suites"]
     my_suites = "my_package.suites"
 
-The module carries a table, `SUITES` or `POLICIES`, from id to "module:attribute". The attribute is
-a `Suite`, or a function `(suite, protocol, *, settings...) -> Policy`. Nothing in the table is
-imported until it is asked for.
+The module carries a table, `SUITES`, `POLICIES` or `TRAINERS`, from id to "module:attribute". The
+attribute is a `Suite`, a function `(suite, protocol, *, settings...) -> Policy`, or a function
+`(recipe, folder, *, quiet) -> Path` that trains and returns where the checkpoint is. Nothing in the
+table is imported until it is asked for.
 """
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal
 
 from vlabench.errors import MissingExtraError, PluginError, UnknownNameError
@@ -22,8 +24,8 @@ from vlabench.protocol import Protocol
 from vlabench.settings import parse_settings
 from vlabench.suite import Suite
 
-Kind = Literal["suite", "policy"]
-_GROUPS = {"suite": "suites", "policy": "policies"}
+Kind = Literal["suite", "policy", "trainer"]
+_GROUPS = {"suite": "suites", "policy": "policies", "trainer": "trainers"}
 
 
 def suite_ids() -> list[str]:
@@ -84,6 +86,51 @@ def load_policy(
     factory = policy_factory(policy_id)
     values = parse_settings(factory, settings or {}, f"policy {policy_id!r}")
     return factory(suite, protocol or suite.protocol(), **values)
+
+
+def load_trainer(trainer_id: str) -> Callable[..., Path]:
+    """Import the function that carries out recipes of one kind.
+
+    Raises:
+        UnknownNameError: If no installed package registers it.
+        MissingExtraError: If something that training needs is not installed.
+        PluginError: If the package that registers it is broken.
+    """
+    if trainer_id in _table("trainer"):
+        for package in ("torch", "safetensors", "h5py", "matplotlib"):
+            if find_spec(package) is None:
+                raise MissingExtraError("training", package, "train")
+    trainer = _load("trainer", trainer_id)
+    if not callable(trainer):
+        raise PluginError(f"{_table('trainer')[trainer_id]} is not a function that trains")
+    return trainer  # type: ignore[no-any-return]
+
+
+def recipe_paths() -> dict[str, Path]:
+    """Return the recipes that come with installed packages, name to file, sorted.
+
+    A module that registers trainers may keep recipes: `RECIPES` is the folder of its TOML files.
+    """
+    found: dict[str, Path] = {}
+    for plugin in entry_points(group="vlabench.trainers"):
+        folder = getattr(plugin.load(), "RECIPES", None)
+        if isinstance(folder, Path):
+            found.update({path.stem: path for path in folder.glob("*.toml")})
+    return dict(sorted(found.items()))
+
+
+def find_recipe(name: str) -> Path:
+    """Return the file of a recipe, given its path or the name of one that comes along.
+
+    Raises:
+        UnknownNameError: If there is neither such a file nor such a name.
+    """
+    if name.endswith(".toml") or Path(name).is_file():
+        return Path(name)
+    known = recipe_paths()
+    if name not in known:
+        raise UnknownNameError("recipe", name, known)
+    return known[name]
 
 
 def require_packages(suite: Suite) -> None:

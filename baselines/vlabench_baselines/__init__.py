@@ -1,8 +1,19 @@
-"""The policies that come with vlabench: id to "module:attribute"."""
+"""The policies and trainers that come with vlabench: id to "module:attribute"."""
 
+from pathlib import Path
+
+RECIPES = Path(__file__).with_name("recipes")
+"""Recipes that `vlabench train` finds by name."""
 POLICIES = {
+    "libero-expert": "vlabench_baselines.experts.libero:make",
     "metaworld-expert": "vlabench_baselines.experts.metaworld:make",
     "noop": "vlabench_baselines.simple:make_noop",
+    "point-reach-expert": "vlabench_baselines.experts.point_reach:make",
     "random": "vlabench_baselines.simple:make_random",
     "replay": "vlabench_baselines.replay:make",
+    "sft": "vlabench_baselines.sft.policy:make",
+}
+
+TRAINERS = {
+    "sft": "vlabench_baselines.sft.trainer:train",
 }

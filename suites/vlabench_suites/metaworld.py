@@ -96,7 +96,7 @@ _MT50 = Protocol(
     id="mt50",
     version=1,
     episodes_per_task=50,
-    horizons=(("metaworld", 500),),
+    horizons=(("metaworld", 500), ("metaworld-new", 500)),
     init_states="sampled",
     action=ActionSpec(size=4, delta=True, rotation=Rotation.NONE, gripper=Gripper.CLOSE_POSITIVE),
     observation=ObservationSpec(
@@ -150,6 +150,19 @@ class MetaworldEnv:
         self._painter: Painter | None = None
         self._observed = np.zeros(0)
         self._scene = b""
+
+    def move_places(self, x: float, y: float) -> None:
+        """Move the boxes that places are drawn from by `x` (right) and `y` (away), in metres.
+
+        A place is three numbers. Tasks that draw two of them, mostly object and goal, have both
+        moved alike. What a task leaves where it is, it leaves there still.
+        """
+        simulator = self._simulator
+        # Goals are clipped to theirs after each step, so what is seen of a goal moves with it.
+        for space in (simulator._random_reset_space, simulator.goal_space):
+            move = np.tile([x, y, 0.0], space.low.size // 3)
+            space.low, space.high = space.low + move, space.high + move
+        vars(simulator).pop("sawyer_observation_space", None)  # computed from the goal's, once
 
     def reset(self, episode: EpisodeSpec) -> None:
         self._simulator.seed(episode.scene_seed)  # reset() takes a seed and ignores it

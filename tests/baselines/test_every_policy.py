@@ -26,6 +26,7 @@ class Where:
 
 RECORDED = "<a recorded run>"
 ELSEWHERE = {
+    "libero-expert": Where("libero", "libero-object/0"),
     "metaworld-expert": Where("metaworld", "metaworld/reach-v3"),
     "replay": Where(settings={"run": RECORDED}),
 }

@@ -77,6 +77,7 @@ def test_point_reach_keeps_the_contract() -> None:
     [
         ("metaworld", "metaworld/reach-v3"),
         ("metaworld", "metaworld/drawer-open-v3"),
+        ("metaworld-split", "metaworld-new/window-open-v3"),
         ("libero-spatial", "libero-spatial/5"),
         ("libero-10", "libero-10/0"),
     ],

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from vlabench.cli import benching, info, inspection, running
+from vlabench.cli import benching, demos, info, inspection, running, training
 from vlabench.errors import VlabenchError
 
 app = typer.Typer(
@@ -24,6 +24,8 @@ running.register(app)
 inspection.register(app)
 info.register(app)
 benching.register(app)
+demos.register(app)
+training.register(app)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ class What(StrEnum):
     TASKS = "tasks"
     POLICIES = "policies"
     PROTOCOLS = "protocols"
+    RECIPES = "recipes"
 
 
 SuiteFilter = Annotated[
@@ -41,7 +42,7 @@ def list_(
     suite: SuiteFilter = None,
     as_json: Json = False,
 ) -> None:
-    """List suites, tasks, policies or protocols."""
+    """List suites, tasks, policies, protocols or recipes."""
     from vlabench.cli import listing
     from vlabench.cli.tables import print_rows
 
@@ -50,6 +51,7 @@ def list_(
         What.TASKS: listing.tasks,
         What.POLICIES: listing.policies,
         What.PROTOCOLS: listing.protocols,
+        What.RECIPES: listing.recipes,
     }[what]
     rows = make(suite)
     if as_json:

@@ -6,7 +6,8 @@ from inspect import Parameter
 
 from vlabench.errors import UnknownNameError, VlabenchError
 from vlabench.protocol import Protocol
-from vlabench.registry import load_suite, policy_factory, policy_ids, suite_ids
+from vlabench.recipe import read_recipe
+from vlabench.registry import load_suite, policy_factory, policy_ids, recipe_paths, suite_ids
 from vlabench.settings import settings_of
 from vlabench.suite import Suite
 
@@ -70,6 +71,18 @@ def protocols(suite_id: str | None) -> list[Row]:
         }
         for protocol, of in found.items()
     ]
+
+
+def recipes(_: str | None) -> list[Row]:
+    """List the recipes that come with installed packages."""
+    rows: list[Row] = []
+    for name, path in recipe_paths().items():
+        recipe = read_recipe(path)
+        first = path.read_text("utf-8").partition("\n")[0]
+        what = first.removeprefix("#").strip() if first.startswith("#") else ""
+        suite = recipe.values.get("suite", "")
+        rows.append({"recipe": name, "trainer": recipe.trainer, "suite": suite, "what": what})
+    return rows
 
 
 def find_protocols(names: Sequence[str], suite_id: str | None) -> list[Protocol]:

@@ -2,13 +2,18 @@
 
 import os
 import sys
+from collections.abc import Callable, Generator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vlabench.cli.options import Json, ProtocolName, RunFile, Settings, SuiteId, Workers
+
+if TYPE_CHECKING:
+    from vlabench.evaluation import Evaluation
+    from vlabench.record import EpisodeRecord, Run
 
 
 class Video(StrEnum):
@@ -81,17 +86,14 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a policy on a suite. The same command again goes on where the last one stopped."""
-    from vlabench.cli.progress import follow
     from vlabench.cli.tables import print_run
-    from vlabench.errors import PolicyHangError
     from vlabench.evaluation import prepare
-    from vlabench.record import Outcome
     from vlabench.runners.processes import ProcessRunner
     from vlabench.settings import split_pairs
     from vlabench.store import read_run
 
-    _require_positive("watchdog", watchdog)
-    _require_positive("max-errors", max_errors)
+    require_positive("watchdog", watchdog)
+    require_positive("max-errors", max_errors)
     count = workers or os.cpu_count() or 1
     evaluation = prepare(
         suite,
@@ -109,27 +111,11 @@ def run(
         retry_errors=retry_errors,
         max_errors=max_errors,
     )
-    hang = None
-    try:
-        follow(evaluation, records, path, quiet=quiet or as_json)
-    except PolicyHangError as error:
-        hang = error
-        print(f"vlabench: {error}", file=sys.stderr)
-    except KeyboardInterrupt as interrupt:
-        records.close()  # ends the workers
-        print("vlabench: interrupted; run the same command again to go on", file=sys.stderr)
-        raise typer.Exit(130) from interrupt
-    found = read_run(path)
-    print_run(path, found, as_json=as_json)
-    if (left := len(evaluation.plan.episodes) - len(found.episodes)) and not hang:
-        print(
-            f"vlabench: stopped with {left} episodes left: nothing but errors came back. Run the "
-            "same command again when the reason is gone; --retry-errors runs the errors again",
-            file=sys.stderr,
-        )
-    if hang or any(record.outcome is Outcome.ERROR for record in found.episodes):
-        sys.stdout.flush()
-        os._exit(1) if hang else sys.exit(1)  # a thread that hangs would keep the process
+
+    def report() -> None:
+        print_run(path, read_run(path), as_json=as_json)
+
+    run_to_end(evaluation, records, path, report=report, quiet=quiet or as_json)
 
 
 def verify(
@@ -175,6 +161,44 @@ def replay(
     print("the trajectory is the recorded one, to the last bit")
 
 
-def _require_positive(name: str, value: float) -> None:
+def require_positive(name: str, value: float) -> None:
+    """Refuse an option that must be greater than 0."""
     if not value > 0:
         raise typer.BadParameter(f"{value:g} is not greater than 0", param_hint=f"--{name}")
+
+
+def run_to_end(
+    evaluation: "Evaluation",
+    records: "Generator[tuple[Run, EpisodeRecord | None]]",
+    path: Path,
+    *,
+    report: Callable[[], None],
+    quiet: bool,
+) -> None:
+    """Follow a run until it ends, report, and exit with 1 if it was not all good."""
+    from vlabench.cli.progress import follow
+    from vlabench.errors import PolicyHangError
+    from vlabench.record import Outcome
+    from vlabench.store import read_run
+
+    hang = None
+    try:
+        follow(evaluation, records, path, quiet=quiet)
+    except PolicyHangError as error:
+        hang = error
+        print(f"vlabench: {error}", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        records.close()  # ends the workers
+        print("vlabench: interrupted; run the same command again to go on", file=sys.stderr)
+        raise typer.Exit(130) from interrupt
+    report()
+    found = read_run(path)
+    if (left := len(evaluation.plan.episodes) - len(found.episodes)) and not hang:
+        print(
+            f"vlabench: stopped with {left} episodes left: nothing but errors came back. Run the "
+            "same command again when the reason is gone; --retry-errors runs the errors again",
+            file=sys.stderr,
+        )
+    if hang or any(record.outcome is Outcome.ERROR for record in found.episodes):
+        sys.stdout.flush()
+        os._exit(1) if hang else sys.exit(1)  # a thread that hangs would keep the process

@@ -16,6 +16,8 @@ from vlabench.spaces import ActionSpec, ObservationSpec
 from vlabench.suite import Suite
 
 _OBSERVATION = "observation"
+# Tasks that are called what Meta-World calls them, after a slash.
+_PREFIXES = ("metaworld/", "metaworld-new/")
 
 
 class MetaworldExpert:
@@ -59,7 +61,7 @@ def make(suite: Suite, protocol: Protocol) -> MetaworldExpert:
     Raises:
         SpecMismatchError: If a task of the suite is not one of Meta-World's.
     """
-    foreign = [task.id for task in suite.tasks if not task.id.startswith("metaworld/")]
+    foreign = [task.id for task in suite.tasks if not task.id.startswith(_PREFIXES)]
     if foreign:
         raise SpecMismatchError(
             f"policy {MetaworldExpert.id!r} knows Meta-World's tasks and no others; suite "

@@ -1,0 +1,73 @@
+"""A training's log: a CSV that a resumed training goes on with, and its picture."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+class Log:
+    """Appends rows to a CSV file.
+
+    Args:
+        path: The file.
+        columns: Its columns; the first is the step.
+        step: Rows beyond it are dropped: they were written by a training that was killed after it
+            had saved its state at `step`.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str], step: int) -> None:
+        self._path, self._columns = path, list(columns)
+        kept = [row for row in read_log(path) if int(row[columns[0]]) <= step] if step else []
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self._columns)
+            writer.writeheader()
+            writer.writerows(kept)
+
+    def add(self, row: Mapping[str, float | int | str]) -> None:
+        """Append a row; columns that are missing stay empty."""
+        with self._path.open("a", newline="") as file:
+            csv.DictWriter(file, self._columns).writerow(row)
+
+
+def read_log(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a log; none if it is not there."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def draw_curves(path: Path, out: Path, panels: Mapping[str, Sequence[str]], title: str) -> None:
+    """Draw columns of a log against its first one.
+
+    Args:
+        path: The log.
+        out: The picture.
+        panels: Panel title to the columns in it; panels without a number are left out.
+        title: Of the whole picture.
+    """
+    from matplotlib.figure import Figure
+
+    rows = read_log(path)
+    if not rows:
+        return
+    step = next(iter(rows[0]))
+    shown = {
+        name: [column for column in columns if any(row.get(column) for row in rows)]
+        for name, columns in panels.items()
+    }
+    shown = {name: columns for name, columns in shown.items() if columns}
+    figure = Figure(figsize=(5 * len(shown), 3.4), layout="constrained")
+    axes = figure.subplots(1, len(shown), squeeze=False)[0]
+    for axis, (name, columns) in zip(axes, shown.items(), strict=True):
+        for column in columns:
+            points = [(int(row[step]), float(row[column])) for row in rows if row[column]]
+            marker = "o" if len(points) < 30 else ""
+            axis.plot(*zip(*points, strict=True), marker=marker, markersize=3, label=column)
+        axis.set(title=name, xlabel=step)
+        axis.grid(alpha=0.3)
+        if name.startswith("loss"):
+            axis.set_yscale("log")
+        axis.legend(frameon=False)
+    figure.suptitle(title)
+    figure.savefig(out, dpi=110)

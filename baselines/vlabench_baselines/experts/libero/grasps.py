@@ -1,0 +1,120 @@
+"""Where each kind of thing is held.
+
+Found by hand on LIBERO's models; metres, in the frame of the thing unless said otherwise.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from vlabench_baselines.experts.libero.motion import Matrix, Pose, Vector, comfortable, facing
+
+_UP = np.array([0.0, 0.0, 1.0])
+
+
+@dataclass(frozen=True, slots=True)
+class Rim:
+    """Pinch the rim of something round: the fingers close along the radius.
+
+    Attributes:
+        radius: Of the rim.
+        height: Above the thing's origin.
+        centre: Of the round part, in the thing's frame.
+        only: Direction of the one place to pinch, in the thing's frame; anywhere when None.
+    """
+
+    radius: float
+    height: float
+    centre: tuple[float, float] = (0.0, 0.0)
+    only: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pinch:
+    """Take something between the fingers, from above.
+
+    Attributes:
+        height: Above the thing's origin, along the world's z.
+        at: Where from the origin, in the thing's frame; its height is ignored.
+        axes: Which axes of the thing the fingers may close along; any direction when empty.
+    """
+
+    height: float
+    at: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    axes: tuple[int, ...] = ()
+
+
+Grasp = Rim | Pinch
+
+_CAN, _CARTON = Pinch(0.018), Pinch(0.03, axes=(0, 1, 2))
+# Taller above their middle: lower, and the hand would come down on their caps.
+_BOTTLE = Pinch(0.05, axes=(0, 1, 2))
+_FLAT = Pinch(0.001, axes=(1,))
+GRASPS: dict[str, Grasp] = {
+    "akita_black_bowl": Rim(0.047, 0.043),
+    "alphabet_soup": _CAN,
+    "bbq_sauce": _CARTON,
+    "black_book": Pinch(0.115, at=(0.0, -0.012, 0.0), axes=(0,)),
+    "butter": _FLAT,
+    "chefmate_8_frypan": Pinch(0.05, at=(0.17, 0.0, 0.0), axes=(1,)),
+    "chocolate_pudding": Pinch(0.002, axes=(1,)),
+    "cream_cheese": _FLAT,
+    "ketchup": _BOTTLE,
+    "milk": _CARTON,
+    "moka_pot": Pinch(0.081),
+    "new_salad_dressing": Pinch(0.05, axes=(0, 1, 2)),
+    "orange_juice": _CARTON,
+    "porcelain_mug": Rim(0.043, 0.095, centre=(0.013, 0.0), only=(1.0, 0.0)),
+    "red_coffee_mug": Rim(0.043, 0.12, centre=(-0.015, 0.0), only=(-1.0, 0.0)),
+    "salad_dressing": _BOTTLE,
+    "tomato_sauce": _CAN,
+    "white_bowl": Rim(0.036, 0.028),
+    "white_yellow_mug": Rim(0.046, 0.09, centre=(-0.018, 0.0), only=(-1.0, 0.0)),
+    "wine_bottle": Pinch(0.13),
+    "yellow_book": Pinch(0.10, axes=(0,)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """One way to hold a thing: the gripper's pose in the frame of the thing."""
+
+    position: Vector
+    rotation: Matrix
+
+    def on(self, thing: Pose) -> Pose:
+        """Return the gripper's pose in the world."""
+        return Pose(thing.of(self.position), thing.rotation @ self.rotation)
+
+
+def _hold(thing: Pose, point: Vector, closing: Vector) -> tuple[float, Hold]:
+    """Return a hold, and by how much it turns the gripper; both senses of closing are one."""
+    yaw = comfortable(float(np.arctan2(-closing[0], closing[1])))
+    local = thing.rotation.T @ (point - thing.position)
+    return abs(yaw), Hold(local, thing.rotation.T @ facing(yaw))
+
+
+def _rim_directions(thing: Pose, rim: Rim) -> Iterator[Vector]:
+    if rim.only is not None:
+        yield (thing.rotation @ np.array([*rim.only, 0.0]))[:2]
+        return
+    for angle in (90, -90, 60, 120, -60, -120, 30, 150, -30, -150, 0, 180):
+        yield np.array([np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))])
+
+
+def holds(thing: Pose, grasp: Grasp) -> list[Hold]:
+    """Return the ways to hold a thing where it stands, the least turned gripper first."""
+    found = []
+    if isinstance(grasp, Rim):
+        centre = thing.of(np.array([*grasp.centre, 0.0])) + grasp.height * _UP
+        for out in _rim_directions(thing, grasp):
+            out = out / np.linalg.norm(out)
+            point = centre + grasp.radius * np.array([*out, 0.0])
+            found.append(_hold(thing, point, out))
+    else:
+        point = thing.of(np.array(grasp.at))
+        point[2] = thing.position[2] + grasp.height
+        closings = [thing.rotation[:, axis] for axis in grasp.axes] or [np.array([0.0, 1.0, 0.0])]
+        found = [_hold(thing, point, axis) for axis in closings if abs(axis[2]) < 0.7]
+    return [hold for _, hold in sorted(found, key=lambda scored: round(scored[0], 3))]

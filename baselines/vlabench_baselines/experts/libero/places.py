@@ -1,0 +1,86 @@
+"""Where a thing goes when the goal says that it is on or in something."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vlabench_baselines.experts.libero.goal import kind
+from vlabench_baselines.experts.libero.grasps import GRASPS
+from vlabench_baselines.experts.libero.motion import Vector
+from vlabench_baselines.experts.libero.scene import Scene
+
+LEVELS = ("top", "middle", "bottom")
+_DRAWER_FLOOR = {"top": 0.158, "middle": 0.088, "bottom": 0.021}
+_DRAWER_FACE, _DRAWER_FRONT = -0.078, -0.065
+"""Along the cabinet's y: its face, and the inside of a closed drawer's front."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a thing's origin shall be.
+
+    Attributes:
+        position: `[3]`.
+        drop: From how far above it the thing may be let go.
+        tolerance: How far aside it may be let go.
+        sinks: How far below it a thing that was let go may come to rest.
+    """
+
+    position: Vector
+    drop: float = 0.01
+    tolerance: float = 0.01
+    sinks: float = 0.03
+
+
+def fixture_of(region: str) -> tuple[str, str]:
+    """Split a region's name, `wooden_cabinet_1_top_region`, into its owner and the rest."""
+    words = region.split("_")
+    for index, word in enumerate(words):
+        if word.isdigit():
+            return "_".join(words[: index + 1]), "_".join(words[index + 1 :])
+    return "", region
+
+
+def place_of(scene: Scene, start: Scene, thing: str, target: str, shift: float = 0.0) -> Place:
+    """Return where `thing` shall go.
+
+    Args:
+        scene: Now.
+        start: The first observation of the episode; tells how high things stand on the table.
+        thing: What is carried.
+        target: A thing or a region.
+        shift: Along the world's x, for the second of two things in one place.
+    """
+    owner, rest = fixture_of(target)
+    below = start.hangs_below(thing)
+    aside = np.array([shift, 0.0, 0.0])
+    pose = scene.poses[target]
+    if not rest:  # another thing
+        height = {"plate": 0.004, "akita_black_bowl": 0.03, "white_bowl": 0.02}.get(
+            kind(target), 0.01
+        )
+        return Place(pose.position + np.array([0.0, 0.0, height + below]) + aside)
+    if not owner:  # a piece of the table
+        level = start.poses[thing].position[2]
+        return Place(np.array([*pose.position[:2], level]) + aside)
+    stand = scene.poses[owner]
+    level = rest.partition("_")[0]
+    if "cabinet" in owner and rest.endswith("_region") and level in LEVELS:
+        slide = scene.joints[f"{owner}_{level}_level"]
+        # In the middle of what has come out; further to the front in lower drawers, because the
+        # handles of the upper ones stick out over them.
+        middle = 0.5 * (_DRAWER_FACE + _DRAWER_FRONT + slide)
+        if level != "top":
+            middle = min(middle, _DRAWER_FRONT + slide + 0.056)
+        spot = stand.of(np.array([0.0035, middle, _DRAWER_FLOOR[level] + below]))
+        return Place(spot + aside, drop=0.03 if level == "top" else 0.015)
+    if kind(owner) == "basket":
+        # The hand does not fit between the walls: it stays above them, whatever it holds.
+        height = max(0.03 + below, 0.130 - GRASPS[kind(thing)].height)
+        spot = np.array([*pose.position[:2], stand.position[2] + height])
+        return Place(spot + aside, drop=0.01, tolerance=0.015, sinks=0.15)
+    if kind(owner) == "flat_stove":
+        return Place(np.array([*pose.position[:2], stand.position[2] + 0.027 + below]) + aside)
+    if kind(owner) == "wooden_tray":
+        return Place(np.array([*pose.position[:2], stand.position[2] + 0.015 + below]) + aside)
+    return Place(pose.position + np.array([0.0, 0.0, 0.002 + below]) + aside)

@@ -1,0 +1,120 @@
+"""What a NanoVLA is made of, and in which units it sees and acts."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self
+
+from vlabench.spaces import Camera, Orientation, Quality
+
+Front = Literal["privileged", "vision"]
+Head = Literal["tokens", "continuous"]
+
+WORDS_PER_NAME = 8
+"""Words of a thing's name that are read, `wooden_cabinet_1_top_region` has five."""
+WORDS_PER_SENTENCE = 24
+"""Words of an instruction that are read; LIBERO's longest has 19."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scales:
+    """The units of a data set, so that what the model computes with is of order 1.
+
+    Attributes:
+        state_mean: Of the proprioceptive vector, `[S]`.
+        state_std: Of the same.
+        place_mean: Of the positions of things and of the gripper, metres, `[3]`.
+        place_std: Of the same.
+        action_low: 1 % quantile of each action component, `[A]`, as in OpenVLA (arXiv 2406.09246).
+        action_high: 99 % quantile.
+    """
+
+    state_mean: tuple[float, ...]
+    state_std: tuple[float, ...]
+    place_mean: tuple[float, ...]
+    place_std: tuple[float, ...]
+    action_low: tuple[float, ...]
+    action_high: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NanoConfig:
+    """The architecture; with the weights, all there is to a model.
+
+    Attributes:
+        front: `privileged` sees things with their names and poses, `vision` sees pictures.
+        head: `tokens` predicts one of `bins` for each number of a chunk, one after the other;
+            `continuous` predicts the numbers themselves.
+        chunk: Actions of a decision, `H`.
+        cameras: What `vision` looks at.
+        words: The vocabulary; other words share a few spare places.
+        scales: Units.
+        dim: Width of the backbone.
+        depth: Layers of the backbone.
+        widen: Width of their MLPs, in multiples of `dim`.
+        heads: Attention heads.
+        seeds: Vectors that the token learner reads out of the backbone (Set Transformer,
+            arXiv 1810.00825; iRe-VLA has one).
+        head_dim: Width of the action head.
+        bins: Of each number, over its 1 % to 99 % quantiles.
+        pictures_dim: Channels of the picture encoder.
+        pictures_tokens: Tokens that a picture becomes.
+    """
+
+    front: Front
+    head: Head
+    chunk: int
+    cameras: tuple[Camera, ...] = ()
+    words: tuple[str, ...] = ()
+    scales: Scales
+    dim: int = 128
+    depth: int = 4
+    widen: int = 2
+    heads: int = 4
+    seeds: int = 4
+    head_dim: int = 128
+    bins: int = 256
+    pictures_dim: int = 64
+    pictures_tokens: int = 16
+
+    def __post_init__(self) -> None:
+        if self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} is not a multiple of heads {self.heads}")
+        if (self.front == "vision") != bool(self.cameras):
+            raise ValueError(f"front {self.front!r} with {len(self.cameras)} cameras")
+
+    @property
+    def action_size(self) -> int:
+        """Numbers of an action, `A`."""
+        return len(self.scales.action_low)
+
+    @property
+    def state_size(self) -> int:
+        """Numbers of the proprioceptive vector, `S`."""
+        return len(self.scales.state_mean)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """Make one from plain values.
+
+        Raises:
+            ValueError: If a field is missing, unknown or of another kind.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := set(values) - known:
+            raise ValueError(f"unknown fields {sorted(unknown)}")
+        try:
+            scales = {name: tuple(map(float, row)) for name, row in values["scales"].items()}
+            cameras = tuple(_camera(camera) for camera in values.get("cameras", ()))
+            kept = {k: v for k, v in values.items() if k not in ("scales", "cameras", "words")}
+            words = tuple(map(str, values.get("words", ())))
+            return cls(scales=Scales(**scales), cameras=cameras, words=words, **kept)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a NanoVLA's fields: {error}") from error
+
+
+def _camera(values: dict[str, Any]) -> Camera:
+    orientation, quality = Orientation(values["orientation"]), Quality(values["quality"])
+    return Camera(**{**values, "orientation": orientation, "quality": quality})

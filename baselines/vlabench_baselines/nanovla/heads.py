@@ -1,0 +1,184 @@
+"""From what the backbone understood to a chunk of actions.
+
+Both heads begin with a *token learner*: learned questions to the backbone's tokens (Set
+Transformer's pooling, arXiv 1810.00825, which iRe-VLA cites), which makes one vector of them.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vlabench_baselines.nanovla.actions import ActionTokens, draw, unit, ununit
+from vlabench_baselines.nanovla.config import NanoConfig
+
+
+class TokenLearner(nn.Module):
+    """Reads one vector, `[B, head_dim]`, out of the backbone's tokens, `[B, N, dim]`."""
+
+    def __init__(self, config: NanoConfig) -> None:
+        super().__init__()
+        self.questions = nn.Parameter(torch.randn(config.seeds, config.dim) * 0.02)
+        self.ask = nn.MultiheadAttention(config.dim, config.heads, batch_first=True)
+        self.mix = nn.Sequential(
+            nn.Linear(config.seeds * config.dim, config.head_dim), nn.GELU()
+        )  # fmt: skip
+
+    def forward(self, tokens: Tensor, seen: Tensor) -> Tensor:
+        """Read; `seen` says which tokens are there, `[B, N]`."""
+        questions = self.questions.expand(len(tokens), -1, -1)
+        answers, _ = self.ask(
+            questions, tokens, tokens, key_padding_mask=~seen, need_weights=False
+        )  # fmt: skip
+        out: Tensor = self.mix(answers.flatten(1))
+        return out
+
+
+class TokenHead(nn.Module):
+    """Action tokens, one after the other: each number of an action knows those before it.
+
+    It also knows the action before its own; what lies further back reaches it through the
+    backbone's vector only, which keeps drawing a chunk cheap.
+    """
+
+    def __init__(self, config: NanoConfig) -> None:
+        super().__init__()
+        self.chunk, self.size, self.bins = config.chunk, config.action_size, config.bins
+        width = config.head_dim
+        self.learner = TokenLearner(config)
+        self.context = nn.Linear(width, self.chunk * width)
+        self.slot = nn.Parameter(torch.randn(self.size, width) * 0.02)
+        self.earlier = nn.Embedding(self.size * self.bins, width)  # numbers of this action
+        self.before = nn.Embedding(self.size * self.bins, width)  # the action before
+        nn.init.normal_(self.earlier.weight, std=0.02)
+        nn.init.normal_(self.before.weight, std=0.02)
+        self.hidden = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU())
+        self.out = nn.Linear(width, self.bins)
+        self.low: Tensor
+        self.high: Tensor
+        _keep_scales(self, config)
+
+    @property
+    def code(self) -> ActionTokens:
+        """Between actions and tokens."""
+        return ActionTokens(self.low, self.high, self.bins)
+
+    def logits(self, tokens: Tensor, seen: Tensor, chosen: Tensor) -> Tensor:
+        """Return logits of every token given those before it, `[B, H, A, bins]`.
+
+        Args:
+            tokens: The backbone's, `[B, N, dim]`.
+            seen: Which are there, `[B, N]`.
+            chosen: The chunk whose probability is asked for, `[B, H, A]`.
+        """
+        numbered = chosen + self._offsets(chosen)
+        earlier = self.earlier(numbered)  # [B, H, A, width]
+        so_far = earlier.cumsum(2) - earlier
+        whole = self.before(numbered).sum(2)  # [B, H, width]
+        before = functional.pad(whole[:, :-1], (0, 0, 1, 0))
+        context = self._context(tokens, seen) + before
+        out: Tensor = self.out(self.hidden(context.unsqueeze(2) + so_far + self.slot))
+        return out
+
+    def loss(self, tokens: Tensor, seen: Tensor, actions: Tensor, weight: Tensor) -> Tensor:
+        """Return the mean cross-entropy of demonstrated chunks, `[B, H, A]`; weights `[B, H]`."""
+        chosen = self.code.encode(actions)
+        logits = self.logits(tokens, seen, chosen)
+        each = functional.cross_entropy(
+            logits.flatten(0, 2).float(), chosen.flatten(), reduction="none"
+        )
+        per_action = each.view(chosen.shape).mean(-1)
+        return (per_action * weight).sum() / weight.sum()
+
+    def log_probs(
+        self, tokens: Tensor, seen: Tensor, chosen: Tensor, temperature: float = 1.0
+    ) -> Tensor:
+        """Return the log-probability of each token of given chunks, `[B, H, A]`."""
+        logits = self.logits(tokens, seen, chosen).float() / temperature
+        return logits.log_softmax(-1).gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
+
+    def sample(self, tokens: Tensor, seen: Tensor, luck: Tensor, temperature: float) -> Tensor:
+        """Draw chunks of tokens, `[B, H, A]`, with the luck that is handed over.
+
+        Args:
+            tokens: The backbone's, `[B, N, dim]`.
+            seen: Which are there, `[B, N]`.
+            luck: Uniform numbers in [0, 1), `[B, H, A]`.
+            temperature: Of the draws; 0 takes the likeliest token and needs no luck.
+        """
+        before = torch.zeros((), device=tokens.device)
+        slots, chunk = self.slot.unbind(), []
+        for context, lucky in zip(
+            self._context(tokens, seen).unbind(1), luck.unbind(1), strict=True
+        ):
+            inner, row = context + before, list[Tensor]()
+            for slot, uniforms in zip(slots, lucky.unbind(-1), strict=True):
+                logits = self.out(self.hidden(inner + slot))
+                row.append(draw(logits, uniforms, temperature) + len(row) * self.bins)
+                inner = inner + self.earlier(row[-1])
+            chunk.append(torch.stack(row, dim=-1))
+            before = self.before(chunk[-1]).sum(1)
+        drawn = torch.stack(chunk, dim=1)
+        return drawn - self._offsets(drawn)
+
+    def _context(self, tokens: Tensor, seen: Tensor) -> Tensor:
+        out: Tensor = self.context(self.learner(tokens, seen))
+        return out.view(len(tokens), self.chunk, -1)
+
+    def _offsets(self, like: Tensor) -> Tensor:
+        return torch.arange(self.size, device=like.device) * self.bins
+
+
+class ContinuousHead(nn.Module):
+    """iRe-VLA's action head: a token learner, then an MLP that puts out the numbers themselves."""
+
+    def __init__(self, config: NanoConfig) -> None:
+        super().__init__()
+        self.chunk, self.size = config.chunk, config.action_size
+        width = config.head_dim
+        self.learner = TokenLearner(config)
+        self.body = nn.Sequential(
+            nn.Linear(width, width),
+            nn.GELU(),
+            nn.Linear(width, width),
+            nn.GELU(),
+            nn.Linear(width, self.chunk * self.size),
+        )
+        self.low: Tensor
+        self.high: Tensor
+        _keep_scales(self, config)
+
+    def scaled(self, tokens: Tensor, seen: Tensor) -> Tensor:
+        """Return chunks in units in which the 1 % and 99 % quantiles are -1 and 1, `[B, H, A]`."""
+        out: Tensor = self.body(self.learner(tokens, seen))
+        return out.view(-1, self.chunk, self.size)
+
+    def forward(self, tokens: Tensor, seen: Tensor) -> Tensor:
+        """Return chunks of actions, `[B, H, A]`."""
+        return ununit(self.scaled(tokens, seen).float(), self.low, self.high)
+
+    def loss(self, tokens: Tensor, seen: Tensor, actions: Tensor, weight: Tensor) -> Tensor:
+        """Return the mean squared error of demonstrated chunks (iRe-VLA, eq. 2), in those units."""
+        wanted = unit(actions, self.low, self.high).clamp(-1, 1)
+        error = (self.scaled(tokens, seen).float() - wanted).square().mean(-1)
+        return (error * weight).sum() / weight.sum()
+
+
+class ValueHead(nn.Module):
+    """A token learner, then an MLP with one output: iRe-VLA's critic, and VLA-RL's value model."""
+
+    def __init__(self, config: NanoConfig) -> None:
+        super().__init__()
+        self.learner = TokenLearner(config)
+        width = config.head_dim
+        self.body = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
+
+    def forward(self, tokens: Tensor, seen: Tensor) -> Tensor:
+        """Return values, `[B]`."""
+        out: Tensor = self.body(self.learner(tokens, seen))
+        return out.squeeze(-1)
+
+
+def _keep_scales(head: nn.Module, config: NanoConfig) -> None:
+    for name in ("low", "high"):
+        value = torch.tensor(getattr(config.scales, f"action_{name}"), dtype=torch.float32)
+        head.register_buffer(name, value, persistent=False)

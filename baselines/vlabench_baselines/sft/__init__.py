@@ -1,0 +1,1 @@
+"""Supervised fine-tuning: behaviour cloning of demonstrations."""

@@ -1,0 +1,118 @@
+"""What an SFT recipe says."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vlabench_baselines.nanovla.config import Front, Head
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemosRecipe:
+    """Which demonstrations; they are collected if they are not there.
+
+    Attributes:
+        policy: The expert.
+        episodes: Attempts per task; only successes are kept.
+        noise: Largest standard deviation of noise on executed actions.
+        seed: Root of the episodes' seeds.
+        settings: Of the suite and the expert, as `--set` gives them.
+        folder: Demonstrations that lie elsewhere, LIBERO's own for instance; then nothing is
+            collected and the fields above mean nothing.
+    """
+
+    policy: str = ""
+    episodes: int = 50
+    noise: float = 0.0
+    seed: int = 0
+    settings: dict[str, str] = field(default_factory=dict)
+    folder: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRecipe:
+    """The architecture; see `NanoConfig`."""
+
+    front: Front = "privileged"
+    head: Head = "tokens"
+    chunk: int = 8
+    cameras: tuple[str, ...] = ()
+    dim: int = 128
+    depth: int = 4
+    widen: int = 2
+    heads: int = 4
+    seeds: int = 4
+    head_dim: int = 128
+    bins: int = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRecipe:
+    """How to train.
+
+    Attributes:
+        steps: Of the optimizer.
+        batch: Moments in a step.
+        learning_rate: The highest; it rises over `warmup` steps and falls to `floor` of it along
+            a cosine.
+        warmup: Steps.
+        floor: Share of the learning rate that is left at the end.
+        weight_decay: AdamW's.
+        clip: Largest norm of the gradient.
+        ema: Decay of the running average of weights, which is what is kept in the end.
+        shift: Pixels by which pictures are moved at random, up to.
+        seed: Of everything random.
+        aside: Share of each task's demonstrations that is kept for validation.
+        log_every: Steps between lines of the log.
+        validate_every: Steps between validations.
+        rollout_every: Steps between rollouts; 0 for none.
+        rollout_episodes: Episodes per task of a rollout, which no demonstration and no evaluation
+            shares.
+        save_every: Steps between states that a killed training goes on from.
+    """
+
+    steps: int
+    batch: int = 256
+    learning_rate: float = 1e-3
+    warmup: int = 200
+    floor: float = 0.02
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    ema: float = 0.999
+    shift: int = 4
+    seed: int = 0
+    aside: float = 0.04
+    log_every: int = 50
+    validate_every: int = 500
+    rollout_every: int = 0
+    rollout_episodes: int = 1
+    save_every: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "log_every", "validate_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
+        if not 0 <= self.aside < 1:
+            raise ValueError(f"aside is {self.aside}; expected a share in [0, 1)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SftRecipe:
+    """The whole of it.
+
+    Attributes:
+        suite: Where the demonstrations are from and rollouts go.
+        tasks: Globs over task ids.
+        family: What the ids of the suites begin with that it may act in.
+        demos: Which demonstrations.
+        model: The architecture.
+        training: How to train.
+        device: `auto` is the GPU if there is one.
+    """
+
+    suite: str
+    tasks: str = "*"
+    family: str
+    demos: DemosRecipe
+    model: ModelRecipe = field(default_factory=ModelRecipe)
+    training: TrainingRecipe
+    device: Literal["auto", "cpu", "cuda"] = "auto"
