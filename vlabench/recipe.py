@@ -127,6 +127,9 @@ def _fits(kind: Any, value: Any) -> bool:
         return isinstance(value, list)
     if is_dataclass(kind):
         return isinstance(value, Mapping)
+    if get_origin(kind) is dict:
+        of = get_args(kind)[1]
+        return isinstance(value, Mapping) and all(_fits(of, item) for item in value.values())
     return isinstance(kind, type) and isinstance(value, kind)
 
 
@@ -139,6 +142,8 @@ def _describe(kind: Any) -> str:
         return f"a list of {_describe(get_args(kind)[0])}"
     if is_dataclass(kind):
         return "a table"
+    if get_origin(kind) is dict:
+        return f"a table of {_describe(get_args(kind)[1])}"
     return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(
         kind, str(kind)
     )

@@ -41,6 +41,8 @@ def timeless(record: EpisodeRecord) -> tuple[Any, ...]:
         "protocol show",
         "cache info",
         "cache clear",
+        "demos collect",
+        "demos show",
     ],
 )
 def test_every_command_has_help(command: str, tmp_path: Path) -> None:

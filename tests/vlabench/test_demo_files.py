@@ -126,7 +126,7 @@ def test_the_layout_is_robomimics(tmp_path: Path) -> None:
             "obs/privileged/drawer 1%2Fhandle": (5, 7),
             "obs/front_rgb": (5, 4, 6, 3),
         }
-        assert demo["obs/front_rgb"].attrs["camera"] == "front 6x4 mirrored full"
+        assert demo["obs/front_rgb"].attrs["camera"] == b"front 6x4 mirrored full"
         assert demo["obs/front_rgb"].compression == "gzip"
 
 

@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlabench.episode import EpisodeSpec
-from vlabench.errors import DemoError, MissingExtraError
+from vlabench.errors import DemoError, MissingExtraError, VlabenchError
 from vlabench.spaces import Camera, Orientation, Quality
 
 FORMAT = 1
@@ -245,11 +245,12 @@ def _content(demo: Demo) -> bytes:
     last[-1] = 1
     with h5py.File("demo", "w", driver="core", backing_store=False) as file:
         data = file.create_group("data")
-        data.attrs.update({"format": FORMAT, "num_demos": 1, "total": len(demo), **texts})
+        data.attrs.update({"format": FORMAT, "num_demos": 1, "total": len(demo)})
+        data.attrs.update({name: _fixed(text) for name, text in texts.items()})
         group = data.create_group(demo.name)
         group.attrs["num_samples"] = len(demo)
-        group.attrs["privileged_digest"] = privileged
-        group.attrs["digest"] = _digest(texts, _core(demo), privileged, images)
+        group.attrs["privileged_digest"] = _fixed(privileged)
+        group.attrs["digest"] = _fixed(_digest(texts, _core(demo), privileged, images))
         for name, array in {**_core(demo), "rewards": last, "dones": last}.items():
             group[name] = array
         obs = group["obs"]
@@ -259,11 +260,16 @@ def _content(demo: Demo) -> bytes:
         for name, image in demo.images.items():
             chunk = (1, *image.shape[1:])
             drawn = obs.create_dataset(f"{name}_rgb", data=image, chunks=chunk, **_COMPRESSION)
-            drawn.attrs["camera"] = str(demo.cameras[name])
-            drawn.attrs["digest"] = images[name]
+            drawn.attrs["camera"] = _fixed(str(demo.cameras[name]))
+            drawn.attrs["digest"] = _fixed(images[name])
         file.flush()
         content: bytes = file.id.get_file_image()
     return content
+
+
+def _fixed(text: str) -> np.bytes_:
+    """Return a text of fixed length: HDF5 hangs on some damaged files with texts of another."""
+    return np.bytes_(text.encode())
 
 
 def _texts(demo: Demo) -> dict[str, str]:
@@ -324,7 +330,9 @@ def _opened(path: Path) -> Iterator["_Data"]:
     try:
         with h5py.File(path, "r") as file:
             yield _Data(path, file)
-    except (OSError, RuntimeError, KeyError, ValueError, MemoryError) as error:
+    except VlabenchError:
+        raise
+    except Exception as error:  # h5py has an exception of almost every kind for damaged files
         found = str(error).strip("'\"").splitlines() or [repr(error)]
         raise DemoError(
             f"{path} cannot be read: {found[0]}; expected an HDF5 file of demonstrations, as "
@@ -342,7 +350,7 @@ class _Data:
         self.instruction = _instruction(self._node)
         self.ours = "format" in self._node.group.attrs
         self.about = self._about() if self.ours else {}
-        self.label = self.about["env_name"] if self.ours else path.stem
+        self.label = self.about["origin"].episode.task_id if self.ours else path.stem
 
     def names(self) -> list[str]:
         """Return the names of the demonstrations, in numeric order."""

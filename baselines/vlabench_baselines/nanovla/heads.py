@@ -72,7 +72,7 @@ class TokenHead(nn.Module):
         """
         numbered = chosen + self._offsets(chosen)
         earlier = self.earlier(numbered)  # [B, H, A, width]
-        so_far = earlier.cumsum(2) - earlier
+        so_far = functional.pad(earlier[:, :, :-1].cumsum(2), (0, 0, 1, 0))
         whole = self.before(numbered).sum(2)  # [B, H, width]
         before = functional.pad(whole[:, :-1], (0, 0, 1, 0))
         context = self._context(tokens, seen) + before

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vlabench_baselines.experts.libero.motion import Matrix, Pose, Vector, comfortable, facing
+from vlabench_baselines.experts.libero.motion import (
+    DOWN,
+    Matrix,
+    Pose,
+    Vector,
+    about,
+    comfortable,
+    facing,
+)
 
 _UP = np.array([0.0, 0.0, 1.0])
 
@@ -45,7 +53,20 @@ class Pinch:
     axes: tuple[int, ...] = ()
 
 
-Grasp = Rim | Pinch
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """Take a mug by its handle, the fingers pointing aslant at the mug's middle.
+
+    Attributes:
+        at: The handle, in the thing's frame.
+        tilt: Angle between the fingers and straight down, radians.
+    """
+
+    at: tuple[float, float, float]
+    tilt: float
+
+
+Grasp = Rim | Pinch | Handle
 
 _CAN, _CARTON = Pinch(0.018), Pinch(0.03, axes=(0, 1, 2))
 # Taller above their middle: lower, and the hand would come down on their caps.
@@ -65,6 +86,7 @@ GRASPS: dict[str, Grasp] = {
     "moka_pot": Pinch(0.081),
     "new_salad_dressing": Pinch(0.05, axes=(0, 1, 2)),
     "orange_juice": _CARTON,
+    "plate": Rim(0.064, 0.009),
     "porcelain_mug": Rim(0.043, 0.095, centre=(0.013, 0.0), only=(1.0, 0.0)),
     "red_coffee_mug": Rim(0.043, 0.12, centre=(-0.015, 0.0), only=(-1.0, 0.0)),
     "salad_dressing": _BOTTLE,
@@ -74,6 +96,9 @@ GRASPS: dict[str, Grasp] = {
     "wine_bottle": Pinch(0.13),
     "yellow_book": Pinch(0.10, axes=(0,)),
 }
+
+MUG_HANDLE = Handle((0.062, 0.0, 0.058), np.deg2rad(60))
+"""Of the white and yellow mug, for where no hand fits in from above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +120,15 @@ def _hold(thing: Pose, point: Vector, closing: Vector) -> tuple[float, Hold]:
     return abs(yaw), Hold(local, thing.rotation.T @ facing(yaw))
 
 
+def _handle_hold(thing: Pose, handle: Handle) -> Hold:
+    towards = thing.rotation @ np.array([-handle.at[0], -handle.at[1], 0.0])
+    towards = towards / np.linalg.norm(towards)
+    aside = np.cross(_UP, towards)
+    yaw = comfortable(float(np.arctan2(-aside[0], aside[1])))
+    rotation = about(np.cross(DOWN, towards), handle.tilt) @ facing(yaw)
+    return Hold(np.array(handle.at), thing.rotation.T @ rotation)
+
+
 def _rim_directions(thing: Pose, rim: Rim) -> Iterator[Vector]:
     if rim.only is not None:
         yield (thing.rotation @ np.array([*rim.only, 0.0]))[:2]
@@ -105,6 +139,8 @@ def _rim_directions(thing: Pose, rim: Rim) -> Iterator[Vector]:
 
 def holds(thing: Pose, grasp: Grasp) -> list[Hold]:
     """Return the ways to hold a thing where it stands, the least turned gripper first."""
+    if isinstance(grasp, Handle):
+        return [_handle_hold(thing, grasp)]
     found = []
     if isinstance(grasp, Rim):
         centre = thing.of(np.array([*grasp.centre, 0.0])) + grasp.height * _UP

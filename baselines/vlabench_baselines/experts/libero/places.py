@@ -6,7 +6,7 @@ import numpy as np
 
 from vlabench_baselines.experts.libero.goal import kind
 from vlabench_baselines.experts.libero.grasps import GRASPS
-from vlabench_baselines.experts.libero.motion import Vector
+from vlabench_baselines.experts.libero.motion import Matrix, Pose, Vector, comfortable, facing
 from vlabench_baselines.experts.libero.scene import Scene
 
 LEVELS = ("top", "middle", "bottom")
@@ -24,12 +24,16 @@ class Place:
         drop: From how far above it the thing may be let go.
         tolerance: How far aside it may be let go.
         sinks: How far below it a thing that was let go may come to rest.
+        rotation: Of the gripper when it lets go; as when it took the thing if None.
+        entry: A place to come through and leave through, straight; from above if None.
     """
 
     position: Vector
     drop: float = 0.01
     tolerance: float = 0.01
     sinks: float = 0.03
+    rotation: Matrix | None = None
+    entry: Vector | None = None
 
 
 def fixture_of(region: str) -> tuple[str, str]:
@@ -79,8 +83,23 @@ def place_of(scene: Scene, start: Scene, thing: str, target: str, shift: float =
         height = max(0.03 + below, 0.130 - GRASPS[kind(thing)].height)
         spot = np.array([*pose.position[:2], stand.position[2] + height])
         return Place(spot + aside, drop=0.01, tolerance=0.015, sinks=0.15)
+    if kind(owner) == "microwave":
+        # The hand hardly fits between the walls; the door, when it is closed, pushes a mug in.
+        spot = np.array([-0.04, -0.015, 0.026 + below])
+        return Place(stand.of(spot), entry=stand.of(spot + np.array([0.0, -0.13, 0.02])), tolerance=0.015)
+    if kind(owner) == "desk_caddy":
+        return _compartment(stand, pose, below)
     if kind(owner) == "flat_stove":
         return Place(np.array([*pose.position[:2], stand.position[2] + 0.027 + below]) + aside)
     if kind(owner) == "wooden_tray":
         return Place(np.array([*pose.position[:2], stand.position[2] + 0.015 + below]) + aside)
     return Place(pose.position + np.array([0.0, 0.0, 0.002 + below]) + aside)
+
+
+def _compartment(caddy: Pose, region: Pose, below: float) -> Place:
+    """Return where a book goes, standing, its back along the compartment's longer side."""
+    across = caddy.rotation[:, 0]
+    yaw = comfortable(float(np.arctan2(-across[0], across[1])))
+    spot = np.array([*region.position[:2], caddy.position[2] + 0.014 + below])
+    # The walls keep the hand above: it falls the rest.
+    return Place(spot, drop=0.045, tolerance=0.008, rotation=facing(yaw))

@@ -19,11 +19,11 @@ from vlabench_baselines.experts.libero.fixtures import (
     TurnKnob,
 )
 from vlabench_baselines.experts.libero.goal import Clause, goal_of, kind
-from vlabench_baselines.experts.libero.grasps import GRASPS
+from vlabench_baselines.experts.libero.grasps import GRASPS, MUG_HANDLE
 from vlabench_baselines.experts.libero.motion import OPEN, Vector
 from vlabench_baselines.experts.libero.places import fixture_of, place_of
 from vlabench_baselines.experts.libero.scene import Scene, look
-from vlabench_baselines.experts.libero.skills import Carry, Skill
+from vlabench_baselines.experts.libero.skills import Carry, Drag, Skill
 
 _STILL = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, OPEN])
 
@@ -55,11 +55,12 @@ def plan(goal: Sequence[Clause], start: Scene) -> list[Skill]:
     """Turn a goal into skills, in the order in which they act; what has no skill is left out."""
     skills: list[Skill] = []
     for clause in sorted(goal, key=lambda clause: _ORDER.get(clause.verb, 1)):
-        skills += _skills_for(clause, start)
+        alone = sum(clause.words[-1] == other.words[-1] for other in goal) == 1
+        skills += _skills_for(clause, start, alone=alone)
     return skills
 
 
-def _skills_for(clause: Clause, start: Scene) -> list[Skill]:
+def _skills_for(clause: Clause, start: Scene, *, alone: bool) -> list[Skill]:
     target = clause.words[-1]
     owner, rest = fixture_of(target)
     level = rest.partition("_")[0]
@@ -68,8 +69,12 @@ def _skills_for(clause: Clause, start: Scene) -> list[Skill]:
         thing = clause.words[0]
         if kind(thing) not in GRASPS or target not in start.poses:
             return []
-        where = partial(place_of, start=start, thing=thing, target=target)
-        carry = Carry(thing, where, onto=[target])
+        shift = 0.0 if alone else _ASIDE.get(kind(owner), (0.0, 0.0))[thing.endswith("_2")]
+        where = partial(place_of, start=start, thing=thing, target=target, shift=shift)
+        if kind(thing) == "plate":
+            return [Drag(thing, where, onto=[target])]
+        tight = kind(owner) == "microwave" and kind(thing) == "white_yellow_mug"
+        carry = Carry(thing, where, onto=[target], grasp=MUG_HANDLE if tight else None)
         if drawer and start.joints[f"{owner}_{level}_level"] > -0.1:
             return [OpenDrawer(owner, level), carry]
         return [carry]
@@ -84,6 +89,8 @@ def _skills_for(clause: Clause, start: Scene) -> list[Skill]:
     return []
 
 
+_ASIDE = {"flat_stove": (-0.042, 0.042)}
+"""Where the first and the second of two things stand, from the middle along the world's x."""
 _ORDER = {"open": 0, "turnon": 0, "turnoff": 0, "close": 2}
 """Lids are opened before things are moved, and closed after."""
 

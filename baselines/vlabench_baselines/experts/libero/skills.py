@@ -1,12 +1,13 @@
 """What the expert can do: each skill looks at the scene and gives the next action."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
 from vlabench_baselines.experts.libero.goal import kind
-from vlabench_baselines.experts.libero.grasps import GRASPS, Hold, holds
+from vlabench_baselines.experts.libero.grasps import GRASPS, Grasp, Hold, Rim, holds
 from vlabench_baselines.experts.libero.motion import (
     CLOSE,
     OPEN,
@@ -63,13 +64,21 @@ def _descend(grip: Pose, goal: Pose, gripper: float, *, least: float, hover: flo
 class Carry:
     """Pick something up and put it somewhere."""
 
-    def __init__(self, thing: str, place: Callable[[Scene], Place], onto: Iterable[str]) -> None:
+    def __init__(
+        self,
+        thing: str,
+        place: Callable[[Scene], Place],
+        onto: Iterable[str],
+        grasp: Grasp | None = None,
+    ) -> None:
         self.thing, self._place, self._onto = thing, place, tuple(onto)
+        self._kind = grasp or GRASPS[kind(thing)]
         self._phase = "reach"
         self._hold: Hold | None = None
         self._count = 0
         self._width = 1.0
         self._leave: Pose | None = None
+        self._carried = np.eye(3)
         self._last = np.zeros(3)
 
     def achieved(self, scene: Scene) -> bool:
@@ -95,9 +104,12 @@ class Carry:
             self._hold = self._choose(scene, thing)
         return self._hold.on(thing)
 
+    def _options(self, scene: Scene, thing: Pose) -> list[Hold]:
+        return holds(thing, self._kind)
+
     def _choose(self, scene: Scene, thing: Pose) -> Hold:
         """Return the first hold where neither taking nor putting makes the hand touch anything."""
-        options = holds(thing, GRASPS[kind(self.thing)])
+        options = self._options(scene, thing)
         others = scene.obstacles([self.thing])
         place = self._place(scene)
         there = Pose(place.position + np.array([0.0, 0.0, place.drop]), thing.rotation)
@@ -117,6 +129,7 @@ class Carry:
         _, angle = off_by(scene.grip, goal)
         if np.linalg.norm(off[:2]) < 0.007 and abs(off[2]) < 0.007 and angle < 0.15:
             self._go("close")
+            self._carried = goal.rotation
             return self._close(scene)
         if np.linalg.norm(off[:2]) > 0.08 and self._count > 20:
             self._hold = None  # it has moved: choose again
@@ -148,7 +161,14 @@ class Carry:
             self._go("release")
             self._leave, self._width = grip, scene.width
             return self._release(scene)
-        goal = Pose(grip.position - off, self._grasp(scene).rotation)
+        goal = self._goal(scene, place)
+        if place.entry is not None:
+            return self._enter(scene, place, goal)
+        return self._descent(scene, place, goal)
+
+    def _descent(self, scene: Scene, place: Place, goal: Pose) -> Vector:
+        """Move over what stands in the way, and down."""
+        thing, grip = scene.poses[self.thing], scene.grip
         ahead = clearance(
             thing.position,
             place.position,
@@ -158,6 +178,31 @@ class Carry:
         )
         least = ahead + scene.hangs_below(self.thing) + grip.position[2] - thing.position[2] + 0.015
         return _descend(grip, goal, CLOSE, least=least, hover=0.08)
+
+    def _goal(self, scene: Scene, place: Place) -> Pose:
+        """Return the gripper's pose that puts the thing into its place, held as it is now."""
+        grip, thing = scene.grip, scene.poses[self.thing]
+        rotation = self._carried if place.rotation is None else place.rotation
+        held = grip.rotation.T @ (grip.position - thing.position)
+        return Pose(place.position + rotation @ held, rotation)
+
+    def _enter(self, scene: Scene, place: Place, goal: Pose) -> Vector:
+        """Move to the place through its entry: to the one, then straight to the other."""
+        assert place.entry is not None
+        way = place.position - place.entry
+        off = goal.position - scene.grip.position
+        length = float(np.linalg.norm(way))
+        left = float(off @ way) / length
+        aside = float(np.linalg.norm(off - left * way / length))
+        _, angle = off_by(scene.grip, goal)
+        if left < length + 0.02 and aside < 0.02 + 0.15 * max(left, 0.0) and angle < 0.3:
+            return servo(scene.grip, goal, CLOSE, speed=0.8)
+        before = Pose(goal.position - way, goal.rotation)
+        ahead = clearance(
+            scene.grip.position, before.position, scene.obstacles([self.thing]), radius=0.06, near=0.06
+        )
+        least = ahead + scene.hangs_below(self.thing) + 0.05
+        return _descend(scene.grip, before, CLOSE, least=least, hover=0.0)
 
     def _stuck(self, scene: Scene) -> bool:
         """Return whether the gripper has hardly moved for a while: something is in its way."""
@@ -171,9 +216,31 @@ class Carry:
         self._count += 1
         if scene.width < min(self._width + 0.012, 0.075) and self._count < 8:
             return servo(scene.grip, self._leave, OPEN)
+        place = self._place(scene)
+        if place.entry is not None:
+            back = self._leave.position + 1.2 * (place.entry - place.position)
+            if off_by(scene.grip, Pose(back, self._leave.rotation))[0] > 0.03 and self._count < 30:
+                return servo(scene.grip, Pose(back, self._leave.rotation), OPEN)
+            self._go("reach")
+            self._hold = None
+            return None
         up = self._leave.position + np.array([0.0, 0.0, 0.08])
         if scene.grip.position[2] > up[2] - 0.02:
             self._go("reach")
             self._hold = None
             return None
         return servo(scene.grip, Pose(up, self._leave.rotation), OPEN)
+
+
+class Drag(Carry):
+    """Pinch the near edge of something flat and pull it over the table."""
+
+    def _options(self, scene: Scene, thing: Pose) -> list[Hold]:
+        # The edge that goes first: pushed from behind the plate slides under the fingers.
+        assert isinstance(self._kind, Rim)
+        way = (self._place(scene).position - thing.position)[:2]
+        local = thing.rotation[:2, :2].T @ (way / np.linalg.norm(way))
+        return holds(thing, replace(self._kind, only=(float(local[0]), float(local[1]))))
+
+    def _descent(self, scene: Scene, place: Place, goal: Pose) -> Vector:
+        return servo(scene.grip, goal, CLOSE)

@@ -1,0 +1,338 @@
+"""The small VLA: its codes, its heads, its files, and that it is asked as the harness promises."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from vlabench import load_policy, load_suite
+from vlabench.env import Observation
+from vlabench.errors import SettingError
+from vlabench.spaces import ActionSpec, Camera, Gripper, Rotation
+from vlabench_baselines.nanovla.actions import ActionTokens, draw, unit, ununit
+from vlabench_baselines.nanovla.backbone import add_lora, merge_lora
+from vlabench_baselines.nanovla.checkpoint import (
+    CONFIG,
+    WEIGHTS,
+    CheckpointError,
+    Origin,
+    read_checkpoint,
+    save_checkpoint,
+)
+from vlabench_baselines.nanovla.config import NanoConfig, Scales
+from vlabench_baselines.nanovla.heads import TokenHead, ValueHead
+from vlabench_baselines.nanovla.language import Words, split, vocabulary
+from vlabench_baselines.nanovla.model import NanoVLA
+from vlabench_baselines.nanovla.perception import batch_of, things, two_axes
+from vlabench_baselines.nanovla.policy import decide
+
+CAMERA = Camera(name="front", height=32, width=32)
+SCALES = Scales(
+    state_mean=(0.0, 0.0),
+    state_std=(1.0, 2.0),
+    place_mean=(0.0, 0.0, 1.0),
+    place_std=(0.2, 0.2, 0.1),
+    action_low=(-1.0, -0.5, -1.0),
+    action_high=(1.0, 0.5, 1.0),
+)
+PRIVILEGED = NanoConfig(
+    front="privileged",
+    head="tokens",
+    chunk=3,
+    words=("black", "bowl", "plate", "the"),
+    scales=SCALES,
+    dim=32,
+    depth=2,
+    heads=2,
+    head_dim=24,
+    bins=16,
+)
+VISION = replace(PRIVILEGED, front="vision", cameras=(CAMERA,), pictures_dim=16, pictures_tokens=4)
+CONFIGS = {
+    "privileged-tokens": PRIVILEGED,
+    "privileged-continuous": replace(PRIVILEGED, head="continuous"),
+    "vision-tokens": VISION,
+    "vision-continuous": replace(VISION, head="continuous"),
+}
+ORIGIN = Origin(
+    family="point-reach",
+    suite="point-reach@1",
+    protocol="training@1",
+    tasks=("point-reach/left",),
+    state="position",
+    action=ActionSpec(size=3, delta=True, rotation=Rotation.NONE, gripper=Gripper.NONE),
+    data="0123456789abcdef",
+    recipe="test 0",
+    commit="",
+    vlabench="0",
+    steps=1,
+    seed=0,
+)
+
+
+def model(config: NanoConfig, seed: int = 0) -> NanoVLA:
+    torch.manual_seed(seed)
+    return NanoVLA(config).eval().requires_grad_(False)
+
+
+def observation(seed: int, names: tuple[str, ...] = ("bowl_1", "plate_1")) -> Observation:
+    rng = np.random.default_rng(seed)
+    poses: dict[str, NDArray[np.float64]] = {name: rng.normal(size=7) for name in names}
+    return Observation(
+        instruction="the black bowl",
+        images={"front": rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)},
+        state=rng.normal(size=2).astype(np.float32),
+        privileged={**poses, "gripper": rng.normal(size=7), "drawer": rng.normal(size=1)},
+    )
+
+
+def logits_of(nano: NanoVLA, seen: Observation, chosen: torch.Tensor) -> torch.Tensor:
+    understood = nano(batch_of([seen], nano.words, nano.config))
+    assert isinstance(nano.head, TokenHead)
+    return nano.head.logits(understood.tokens, understood.seen, chosen)
+
+
+def test_numbers_become_tokens_and_back_within_half_a_bin() -> None:
+    code = ActionTokens(torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 4.0]), 4)
+    actions = torch.tensor([[-1.0, 0.0], [-0.5, 1.0], [0.49, 3.99], [9.0, -9.0]])
+    assert code.encode(actions).tolist() == [[0, 0], [1, 1], [2, 3], [3, 0]]
+    assert code.decode(torch.tensor([[0, 0], [3, 2]])).tolist() == [[-0.75, 0.5], [0.75, 2.5]]
+    inside = torch.rand(100, 2) * torch.tensor([2.0, 4.0]) + code.low
+    error = (code.decode(code.encode(inside)) - inside).abs().amax(0)
+    assert (error <= torch.tensor([0.25, 0.5]) + 1e-6).all()
+
+
+def test_units_undo_each_other() -> None:
+    low, high = torch.tensor([-2.0]), torch.tensor([6.0])
+    assert unit(torch.tensor([-2.0, 2.0, 6.0]), low, high).tolist() == [-1.0, 0.0, 1.0]
+    assert ununit(unit(torch.tensor([1.5]), low, high), low, high).item() == 1.5
+
+
+def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
+    logits = torch.tensor([0.0, np.log(3.0), -30.0])
+    luck = (torch.arange(1000) + 0.5) / 1000
+    drawn = draw(logits.expand(1000, 3), luck, 1.0)
+    assert torch.bincount(drawn, minlength=3).tolist() == [250, 750, 0]
+    flat = draw(logits.expand(1000, 3), luck, 2.0)  # odds 1 : sqrt(3)
+    assert torch.bincount(flat, minlength=3).tolist() == [366, 634, 0]
+    assert draw(logits, torch.tensor(0.0), 0.0).item() == 1
+
+
+def test_a_drawn_token_is_what_its_own_probabilities_and_luck_say() -> None:
+    nano, seen = model(PRIVILEGED), observation(0)
+    luck = torch.rand((1, 3, 3), generator=torch.Generator().manual_seed(1))
+    understood = nano(batch_of([seen], nano.words, nano.config))
+    assert isinstance(nano.head, TokenHead)
+    drawn = nano.head.sample(understood.tokens, understood.seen, luck, 1.5)
+    again = draw(logits_of(nano, seen, drawn), luck, 1.5)
+    assert torch.equal(drawn, again), "sampling and scoring disagree on what comes before"
+    scored = nano.head.log_probs(understood.tokens, understood.seen, drawn, 1.5)
+    expected = (logits_of(nano, seen, drawn) / 1.5).log_softmax(-1)
+    assert torch.allclose(scored, expected.gather(-1, drawn[..., None])[..., 0])
+
+
+def test_a_token_depends_on_those_before_it_and_on_no_later_one() -> None:
+    nano, seen = model(PRIVILEGED), observation(0)
+    plain = torch.zeros((1, 3, 3), dtype=torch.int64)
+    base = logits_of(nano, seen, plain)
+    for step, number in ((0, 0), (0, 2), (1, 1), (2, 2)):
+        other = plain.clone()
+        other[0, step, number] = 7
+        changed = (logits_of(nano, seen, other) != base).any(-1)[0]
+        later = torch.zeros((3, 3), dtype=torch.bool)
+        later[step, number + 1 :] = True
+        if step < 2:
+            later[step + 1] = True
+        assert torch.equal(changed, later)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_what_is_decided_does_not_depend_on_what_else_is_in_the_batch(config: NanoConfig) -> None:
+    nano = model(config)
+    views = [observation(0), observation(1, ("bowl_1", "plate_1", "the_rack", "a", "b"))]
+    luck = torch.full((2, 3, 3), 0.5)
+    together = decide(nano, batch_of(views, nano.words, config), luck, 0.0)
+    for place, view in enumerate(views):
+        alone = decide(nano, batch_of([view], nano.words, config), luck[:1], 0.0)
+        assert alone.shape == (1, 3, 3)
+        assert torch.allclose(alone[0], together[place], atol=1e-5)
+
+
+def test_things_may_come_in_any_order() -> None:
+    config = CONFIGS["privileged-continuous"]
+    nano, seen = model(config), observation(0, ("bowl_1", "plate_1", "rack"))
+    turned = replace(seen, privileged=dict(reversed(seen.privileged.items())))
+    luck = torch.zeros((1, 3, 3))
+    one, other = (
+        decide(nano, batch_of([view], nano.words, config), luck, 0.0) for view in (seen, turned)
+    )
+    assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_every_input_matters() -> None:
+    def changed(view: Observation, key: str) -> Observation:
+        other: Mapping[str, NDArray[np.float64]] = observation(9).privileged
+        return replace(view, privileged={**view.privileged, key: other[key]})
+
+    config, seen = CONFIGS["privileged-continuous"], observation(0)
+    nano, luck = model(config), torch.zeros((1, 3, 3))
+    base = decide(nano, batch_of([seen], nano.words, config), luck, 0.0)
+    for other in (
+        replace(seen, instruction="the bowl"),
+        replace(seen, state=seen.state + 1),
+        changed(seen, "bowl_1"),
+        changed(seen, "gripper"),
+        changed(seen, "drawer"),
+    ):
+        assert not torch.equal(decide(nano, batch_of([other], nano.words, config), luck, 0), base)
+
+
+def test_privileged_state_is_sorted_by_shape() -> None:
+    privileged = {"a": np.ones(7), "hinge": np.ones(1), "qpos": np.ones(40), "gripper": np.zeros(7)}
+    found = things(privileged)
+    assert found.names == ("a", "hinge")
+    assert found.is_joint.tolist() == [0, 1]
+    assert found.joints.tolist() == [0, 1]
+    assert found.poses.shape == (2, 7)
+
+
+def test_two_axes_are_columns_of_the_rotation_matrix() -> None:
+    from scipy.spatial.transform import Rotation as Turn
+
+    turns = Turn.random(20, random_state=0)
+    quat = torch.from_numpy(turns.as_quat()[:, [3, 0, 1, 2]])
+    expected = turns.as_matrix()[:, :, :2].transpose(0, 2, 1).reshape(20, 6)
+    assert np.allclose(two_axes(quat).numpy(), expected)
+
+
+def test_names_and_sentences_share_words_and_unknown_ones_are_not_lost() -> None:
+    assert split("Put the black_bowl_1 in (2)!") == ["put", "the", "black", "bowl", "1", "in", "2"]
+    words = Words(vocabulary(["a black bowl", "bowl_1"]))
+    assert words.sentence("black bowl")[1] == words.name("bowl_1")[0]
+    unknown = words.name("zebra")[0]
+    assert 0 < unknown < words.sentence("a")[0]
+    assert words.size == 1 + 16 + 4
+
+
+def test_lora_starts_as_nothing_learns_alone_and_folds_away() -> None:
+    config = CONFIGS["privileged-continuous"]
+    nano = model(config)
+    batch, luck = batch_of([observation(0)], nano.words, config), torch.zeros((1, 3, 3))
+    before = decide(nano, batch, luck, 0.0)
+    keys = set(nano.state_dict())
+    add_lora(nano.backbone, rank=4)
+    assert torch.allclose(decide(nano, batch, luck, 0.0), before)
+    learning = [n for n, p in nano.backbone.named_parameters() if p.requires_grad]
+    assert learning
+    assert all("lora_" in name for name in learning)
+    with torch.no_grad():
+        for name, parameter in nano.backbone.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.1)
+    adapted = decide(nano, batch, luck, 0.0)
+    assert not torch.allclose(adapted, before, atol=1e-3)
+    merge_lora(nano.backbone)
+    assert set(nano.state_dict()) == keys
+    assert torch.allclose(decide(nano, batch, luck, 0.0), adapted, atol=1e-5)
+
+
+def test_a_value_head_reads_the_same_tokens() -> None:
+    nano, value = model(PRIVILEGED), ValueHead(PRIVILEGED)
+    views = [observation(0), observation(1, ("bowl_1",))]
+    understood = nano(batch_of(views, nano.words, PRIVILEGED))
+    assert value(*understood).shape == (2,)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_a_checkpoint_is_read_as_it_was_written(config: NanoConfig, tmp_path: Path) -> None:
+    nano = model(config)
+    written = save_checkpoint(tmp_path / "c", nano, ORIGIN, {"loss": 0.5})
+    found = read_checkpoint(tmp_path / "c")
+    assert (found.config, found.origin, found.notes) == (config, ORIGIN, {"loss": 0.5})
+    assert found.digest == written.digest
+    loaded = found.load_model()
+    assert all(torch.equal(a, b) for a, b in zip(nano.parameters(), loaded.parameters()))
+    other = save_checkpoint(tmp_path / "d", model(config, seed=1), ORIGIN)
+    assert other.digest != found.digest
+
+
+def _spoil(folder: Path, how: str) -> None:
+    config, weights = folder / CONFIG, folder / WEIGHTS
+    content = json.loads(config.read_text())
+    if how == "no weights":
+        weights.unlink()
+    elif how == "cut off":
+        weights.write_bytes(weights.read_bytes()[:-10])
+    elif how == "not json":
+        config.write_bytes(b"\x80\x04pickle")
+    elif how == "another format":
+        config.write_text(json.dumps({**content, "format": "openvla"}))
+    elif how == "a list":
+        config.write_text("[1]")
+    elif how == "an unknown field":
+        content["model"]["wings"] = 2
+        config.write_text(json.dumps(content))
+    elif how == "another architecture":
+        content["model"]["depth"] = 3
+        config.write_text(json.dumps(content))
+    else:
+        content["origin"].pop("action")
+        config.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("no weights", "has no file model.safetensors; expected a folder"),
+        ("cut off", "the file is damaged or from another checkpoint"),
+        ("not json", "is not JSON"),
+        ("another format", "has format 'openvla', expected 'nanovla-1'"),
+        ("a list", "has format None"),
+        ("an unknown field", r"describes no NanoVLA: unknown fields \['wings'\]"),
+        ("another architecture", "does not hold the weights that config.json describes"),
+        ("no action", "describes no NanoVLA"),
+    ],
+)
+def test_a_spoilt_checkpoint_is_one_clear_line(how: str, message: str, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, model(PRIVILEGED), ORIGIN)
+    _spoil(tmp_path, how)
+    with pytest.raises(CheckpointError, match=message) as found:
+        read_checkpoint(tmp_path).load_model()
+    assert "\n" not in str(found.value)
+
+
+def test_a_folder_that_is_no_checkpoint_says_so(tmp_path: Path) -> None:
+    suite = load_suite("point-reach")
+    with pytest.raises(CheckpointError, match="is not a checkpoint: it has no file config.json"):
+        load_policy("sft", suite, settings={"checkpoint": str(tmp_path / "nowhere")})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"temperature": "-1"}, "temperature=-1, expected a number from 0 to 10"),
+        ({"execute": "9"}, "execute=9, expected 1 to 4"),
+        ({"execute": "0"}, "execute=0, expected 1 to 4"),
+        ({"front": "eyes"}, "front='eyes', expected one of auto, privileged, vision"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        load_policy("sft", load_suite("point-reach"), settings=settings)
+
+
+def test_a_front_that_no_shipped_checkpoint_has_is_refused() -> None:
+    with pytest.raises(CheckpointError, match=r"no checkpoint of 'sft' for suite 'point-reach'"):
+        load_policy("sft", load_suite("point-reach"), settings={"front": "vision"})
+
+
+def test_a_checkpoint_of_another_family_is_refused(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, model(PRIVILEGED), replace(ORIGIN, family="libero"))
+    with pytest.raises(CheckpointError, match="was trained for suites of 'libero'"):
+        load_policy("sft", load_suite("point-reach"), settings={"checkpoint": str(tmp_path)})
