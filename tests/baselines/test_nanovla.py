@@ -1,7 +1,6 @@
 """The small VLA: its codes, its heads, its files, and that it is asked as the harness promises."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -257,7 +256,7 @@ def test_a_checkpoint_is_read_as_it_was_written(config: NanoConfig, tmp_path: Pa
     assert (found.config, found.origin, found.notes) == (config, ORIGIN, {"loss": 0.5})
     assert found.digest == written.digest
     loaded = found.load_model()
-    assert all(torch.equal(a, b) for a, b in zip(nano.parameters(), loaded.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(nano.parameters(), loaded.parameters(), strict=True))
     other = save_checkpoint(tmp_path / "d", model(config, seed=1), ORIGIN)
     assert other.digest != found.digest
 
@@ -309,7 +308,7 @@ def test_a_spoilt_checkpoint_is_one_clear_line(how: str, message: str, tmp_path:
 
 def test_a_folder_that_is_no_checkpoint_says_so(tmp_path: Path) -> None:
     suite = load_suite("point-reach")
-    with pytest.raises(CheckpointError, match="is not a checkpoint: it has no file config.json"):
+    with pytest.raises(CheckpointError, match=r"is not a checkpoint: it has no file config\.json"):
         load_policy("sft", suite, settings={"checkpoint": str(tmp_path / "nowhere")})
 
 

@@ -185,7 +185,7 @@ def test_a_folder_of_another_recipe_is_left_alone(tmp_path: Path) -> None:
     train(read_recipe(POINT_REACH, QUICK), tmp_path, quiet=True)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     other = read_recipe(POINT_REACH, {**QUICK, "training.seed": "5"})
-    with pytest.raises(RecordError, match="holds a training with recipe .* choose another --out"):
+    with pytest.raises(RecordError, match=r"holds a training with recipe .* choose another --out"):
         train(other, tmp_path, quiet=True)
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 

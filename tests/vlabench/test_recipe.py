@@ -106,16 +106,16 @@ def test_files_that_are_no_recipes_are_refused(path: Path, text: bytes, message:
 
 
 def test_a_change_cannot_go_through_a_value(path: Path) -> None:
-    with pytest.raises(SettingError, match="'layers.x' goes through 'layers', not a table"):
+    with pytest.raises(SettingError, match=r"'layers\.x' goes through 'layers', not a table"):
         read_recipe(path, {"layers.x": "1"})
 
 
 def test_recipes_are_found_by_name_and_by_path(path: Path) -> None:
     assert find_recipe(str(path)) == path
     assert find_recipe("sft-point-reach") == recipe_paths()["sft-point-reach"]
-    with pytest.raises(UnknownNameError, match="no recipe is called 'sft-pont-reach'. Did you"):
+    with pytest.raises(UnknownNameError, match=r"no recipe is called .sft-pont-reach.\. Did you"):
         find_recipe("sft-pont-reach")
-    with pytest.raises(SettingError, match="cannot be read: No such file"):
+    with pytest.raises(SettingError, match=r"cannot be read: No such file"):
         read_recipe(find_recipe("nowhere.toml"))
 
 

@@ -5,6 +5,7 @@ from vlabench.demos.collect import (
     Recorder,
     Recording,
     RecordingRunner,
+    choose_cameras,
     prepare_collection,
 )
 from vlabench.demos.storage import Demo, Origin, demos_digest, read_demos, write_demo
@@ -16,6 +17,7 @@ __all__ = [
     "Recorder",
     "Recording",
     "RecordingRunner",
+    "choose_cameras",
     "demos_digest",
     "prepare_collection",
     "read_demos",

@@ -299,9 +299,9 @@ def choose_cameras(protocol: Protocol, names: Iterable[str]) -> tuple[Camera, ..
     More may follow where that is not enough: `agentview:256:fast`.
 
     Raises:
-        SettingError: If the protocol offers no such camera, or more than one.
+        SettingError: If the protocol offers no such camera, more than one, or one twice.
     """
-    chosen = []
+    chosen: list[Camera] = []
     for name in names:
         wanted = set(name.split(":")[1:])
         found = [
@@ -319,6 +319,8 @@ def choose_cameras(protocol: Protocol, names: Iterable[str]) -> tuple[Camera, ..
                 f"camera {name!r} {problem} what protocol {protocol.name} shows: "
                 f"{offered or 'no camera'}"
             )
+        if found[0] in chosen:
+            raise SettingError(f"camera {name!r} is asked for twice")
         chosen += found
     return tuple(chosen)
 

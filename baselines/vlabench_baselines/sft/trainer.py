@@ -28,8 +28,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vlabench.demos import Demo, Recording, demos_digest, prepare_collection, read_demos
+from vlabench.demos import (
+    Collection,
+    Demo,
+    Recording,
+    demos_digest,
+    prepare_collection,
+    read_demos,
+)
 from vlabench.demos.collect import choose_cameras
+from vlabench.demos.storage import demo_files
 from vlabench.errors import RecordError
 from vlabench.provenance import provenance
 from vlabench.recipe import Recipe, fill
@@ -40,7 +48,7 @@ from vlabench.suite import Suite
 from vlabench_baselines.common.data import Moments, moments, scales, split, words_of
 from vlabench_baselines.common.log import Log, draw_curves
 from vlabench_baselines.common.progress import Follower
-from vlabench_baselines.common.rollout import one_thread, rollout
+from vlabench_baselines.common.rollout import rollout
 from vlabench_baselines.nanovla.checkpoint import Checkpoint, Origin, save_checkpoint
 from vlabench_baselines.nanovla.config import NanoConfig
 from vlabench_baselines.nanovla.model import NanoVLA, num_parameters
@@ -84,8 +92,11 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     """
     wanted, say = fill(SftRecipe, recipe.values, f"recipe {recipe.name}"), Follower(quiet=quiet)
     suite = load_suite(wanted.suite)
+    collection = _collection(wanted, suite)
     _claim(out, recipe)
-    folder = collect(wanted, suite, out, say)
+    folder = out / "demos" if collection else Path(wanted.demos.folder).expanduser()
+    if collection:
+        _collect(collection, folder, say)
     say.say(f"reading {folder}")
     vision = wanted.model.front == "vision"
     demos = list(read_demos(folder, tasks=wanted.tasks, images=vision, privileged=not vision))
@@ -97,14 +108,18 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     return trainer.finish().folder
 
 
-def collect(wanted: SftRecipe, suite: Suite, out: Path, say: Follower) -> Path:
-    """Collect what demonstrations are missing; return their folder."""
+def _collection(wanted: SftRecipe, suite: Suite) -> Collection | None:
+    """Prepare to collect demonstrations; None if the recipe names some.
+
+    Raises:
+        VlabenchError: If there are none, or they cannot be collected.
+    """
     recipe = wanted.demos
     if recipe.folder:
-        return Path(recipe.folder).expanduser()
+        demo_files(Path(recipe.folder).expanduser())
+        return None
     rules = suite.training_protocol()
-    workers = os.cpu_count() or 1
-    collection = prepare_collection(
+    return prepare_collection(
         suite.id,
         recipe.policy,
         request={"tasks": wanted.tasks, "episodes": recipe.episodes, "seed": recipe.seed},
@@ -112,18 +127,25 @@ def collect(wanted: SftRecipe, suite: Suite, out: Path, say: Follower) -> Path:
         recording=Recording(
             noise=recipe.noise, cameras=choose_cameras(rules, wanted.model.cameras)
         ),
-        workers=workers,
+        workers=_workers(),
     )
-    folder = out / "demos"
+
+
+def _collect(collection: Collection, folder: Path, say: Follower) -> None:
+    """Collect what demonstrations are missing."""
     planned = len(collection.evaluation.plan.episodes)
-    records = collection.run(ProcessRunner(workers), folder)
+    records = collection.run(ProcessRunner(_workers()), folder)
     found, _ = next(records)
     done = len(found.episodes)
     if done < planned:
-        say.say(f"collecting demonstrations of {recipe.policy} into {folder}")
+        expert = collection.evaluation.policy.id
+        say.say(f"collecting demonstrations of {expert} into {folder}")
     for _ in say.track(records, planned, "demonstrations", done):
         pass
-    return folder
+
+
+def _workers() -> int:
+    return os.cpu_count() or 1
 
 
 def _claim(out: Path, recipe: Recipe) -> None:
@@ -285,7 +307,7 @@ class _Trainer:
         estimate = rollout(
             self._suite,
             NanoPolicy("sft", model, self._origin),
-            ProcessRunner(os.cpu_count() or 1),
+            ProcessRunner(_workers()),
             tasks=self._wanted.tasks,
             episodes=self._training.rollout_episodes,
             settings=settings,
@@ -380,6 +402,3 @@ def _device(name: str) -> torch.device:
 def _compiled(function: Any, device: torch.device) -> Any:
     """Compile on a GPU; on a CPU it takes longer than it saves for models this small."""
     return torch.compile(function) if device.type == "cuda" else function
-
-
-__all__ = ["COLUMNS", "collect", "one_thread", "schedule", "shifted", "train"]

@@ -14,6 +14,7 @@ from vlabench_baselines.experts.libero.motion import (
     facing,
     off_by,
     servo,
+    slanting,
 )
 from vlabench_baselines.experts.libero.scene import Scene
 from vlabench_baselines.experts.libero.shapes import hand_boxes, touch
@@ -23,13 +24,6 @@ _HANDLE = {"top": 0.184, "middle": 0.1105, "bottom": 0.041}
 """Height of a drawer's handle in the cabinet's frame, metres."""
 _PULLED, _SHUT = -0.15, 0.0
 """Joint positions at which a drawer counts as open (LIBERO: below -0.14) and closed."""
-
-
-def _tilted(cabinet: Pose, tilt: float) -> Pose:
-    """Return the cabinet's pose with the rotation of a gripper that points down and into it."""
-    into = cabinet.rotation[:, 1]
-    yaw = comfortable(float(np.arctan2(-into[0], into[1])))  # it closes along `into`
-    return Pose(cabinet.position, about(np.cross(DOWN, into), tilt) @ facing(yaw))
 
 
 class OpenDrawer:
@@ -48,7 +42,7 @@ class OpenDrawer:
     def _handle(self, scene: Scene, slide: float, out: float) -> Pose:
         """Return the gripper's pose at the handle, `out` metres before it."""
         cabinet = scene.poses[self._cabinet]
-        rotation = _tilted(cabinet, np.deg2rad(80)).rotation
+        rotation = slanting(cabinet.rotation[:, 1], np.deg2rad(80))
         spot = cabinet.of(np.array([-0.0025, -0.1015 + slide, _HANDLE[self._level]]))
         return Pose(spot - out * rotation[:, 2], rotation)
 

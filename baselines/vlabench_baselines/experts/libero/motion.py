@@ -105,6 +105,16 @@ def comfortable(yaw: float) -> float:
     return float((yaw - least) % np.pi + least)
 
 
+def slanting(into: Vector, tilt: float) -> Matrix:
+    """Return the gripper's rotation when it points down and, by `tilt` rad, towards `into`.
+
+    `into` is horizontal; the fingers close in the plane that it spans with straight down.
+    """
+    yaw = comfortable(float(np.arctan2(-into[0], into[1])))
+    turned: Matrix = about(np.cross(DOWN, into), tilt) @ facing(yaw)
+    return turned
+
+
 def off_by(current: Pose, target: Pose) -> tuple[float, float]:
     """Return the distance (m) and angle (rad) between two poses."""
     turn = rotation_vector(target.rotation @ current.rotation.T)

@@ -6,7 +6,14 @@ import numpy as np
 
 from vlabench_baselines.experts.libero.goal import kind
 from vlabench_baselines.experts.libero.grasps import GRASPS
-from vlabench_baselines.experts.libero.motion import Matrix, Pose, Vector, comfortable, facing
+from vlabench_baselines.experts.libero.motion import (
+    Matrix,
+    Pose,
+    Vector,
+    comfortable,
+    facing,
+    slanting,
+)
 from vlabench_baselines.experts.libero.scene import Scene
 
 LEVELS = ("top", "middle", "bottom")
@@ -89,6 +96,8 @@ def place_of(scene: Scene, start: Scene, thing: str, target: str, shift: float =
         return Place(stand.of(spot), entry=stand.of(spot + np.array([0.0, -0.13, 0.02])), tolerance=0.015)
     if kind(owner) == "desk_caddy":
         return _compartment(stand, pose, below)
+    if kind(owner) == "wine_rack":
+        return _lying(stand)
     if kind(owner) == "flat_stove":
         return Place(np.array([*pose.position[:2], stand.position[2] + 0.027 + below]) + aside)
     if kind(owner) == "wooden_tray":
@@ -103,3 +112,15 @@ def _compartment(caddy: Pose, region: Pose, below: float) -> Place:
     spot = np.array([*region.position[:2], caddy.position[2] + 0.014 + below])
     # The walls keep the hand above: it falls the rest.
     return Place(spot, drop=0.045, tolerance=0.008, rotation=facing(yaw))
+
+
+def _lying(rack: Pose) -> Place:
+    """Return how a bottle lies on a rack's upper board: neck up the slope, beside the post.
+
+    The board rises along the rack's y by 31.5 degrees, from the lip that the bottle stands on.
+    """
+    return Place(
+        rack.of(np.array([-0.05, -0.0745, 0.237])),
+        drop=0.003,
+        rotation=slanting(-rack.rotation[:, 1], np.deg2rad(58.5)),
+    )

@@ -23,7 +23,7 @@ from vlabench_baselines.experts.libero.grasps import GRASPS, MUG_HANDLE
 from vlabench_baselines.experts.libero.motion import OPEN, Vector
 from vlabench_baselines.experts.libero.places import fixture_of, place_of
 from vlabench_baselines.experts.libero.scene import Scene, look
-from vlabench_baselines.experts.libero.skills import Carry, Drag, Skill
+from vlabench_baselines.experts.libero.skills import Carry, Drag, MoveAside, Skill, spot_beside
 
 _STILL = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, OPEN])
 
@@ -64,7 +64,7 @@ def _skills_for(clause: Clause, start: Scene, *, alone: bool) -> list[Skill]:
     target = clause.words[-1]
     owner, rest = fixture_of(target)
     level = rest.partition("_")[0]
-    drawer = f"{owner}_{level}_level" in start.joints
+    drawer = rest.endswith("_region") and f"{owner}_{level}_level" in start.joints
     if clause.verb in ("on", "in"):
         thing = clause.words[0]
         if kind(thing) not in GRASPS or target not in start.poses:
@@ -76,7 +76,10 @@ def _skills_for(clause: Clause, start: Scene, *, alone: bool) -> list[Skill]:
         tight = kind(owner) == "microwave" and kind(thing) == "white_yellow_mug"
         carry = Carry(thing, where, onto=[target], grasp=MUG_HANDLE if tight else None)
         if drawer and start.joints[f"{owner}_{level}_level"] > -0.1:
-            return [OpenDrawer(owner, level), carry]
+            joint = f"{owner}_{level}_level"
+            spot = spot_beside(start, thing, start.parts(owner, slides=level, by=-0.16))
+            aside = [] if spot is None else [MoveAside(thing, joint, start, spot)]
+            return [*aside, OpenDrawer(owner, level), carry]
         return [carry]
     if clause.verb == "open" and drawer:
         return [OpenDrawer(owner, level)]

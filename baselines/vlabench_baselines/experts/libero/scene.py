@@ -37,6 +37,11 @@ class Scene:
         skip = set(ignored)
         return [box for name, boxes in self.boxes.items() if name not in skip for box in boxes]
 
+    def parts(self, name: str, *, slides: str, by: float) -> list[Box]:
+        """Return where the parts of a drawer will be when its joint is at `by`."""
+        parts = [part for part in PARTS[kind(name)] if part.slides == slides]
+        return [box_of(self.poses[name], part, by) for part in parts]
+
     def hangs_below(self, name: str) -> float:
         """Return how far a thing reaches below its own origin now, metres."""
         lowest = min(box.bottom for box in self.boxes[name])

@@ -244,3 +244,42 @@ class Drag(Carry):
 
     def _descent(self, scene: Scene, place: Place, goal: Pose) -> Vector:
         return servo(scene.grip, goal, CLOSE)
+
+
+class MoveAside(Carry):
+    """Put something out of the way of a drawer, as long as the drawer is shut."""
+
+    def __init__(self, thing: str, joint: str, start: Scene, spot: Vector) -> None:
+        super().__init__(thing, lambda _: Place(spot), onto=())
+        self._joint, self._from = joint, start.poses[thing].position
+
+    def achieved(self, scene: Scene) -> bool:
+        opened = scene.joints[self._joint] < -0.1
+        return opened or super().achieved(scene)
+
+
+def spot_beside(scene: Scene, thing: str, coming: Iterable[Box]) -> Vector | None:
+    """Return the nearest spot for a thing where a hand can take it although boxes will come there.
+
+    None where it is out of their way already, or where there is no such spot within 20 cm.
+    """
+    pose, others = scene.poses[thing], scene.obstacles([thing])
+    coming = list(coming)
+
+    def free(spot: Vector) -> bool:
+        moved = Pose(spot, pose.rotation)
+        body = [Box(b.centre + spot - pose.position, b.axes, b.half) for b in scene.boxes[thing]]
+        if any(touch(b, o) for b in body for o in (*others, *coming)):
+            return False
+        for hold in holds(pose, GRASPS[kind(thing)])[:2]:  # those that turn the gripper least
+            hand = [Box(h.centre, h.axes, h.half + 0.006) for h in hand_boxes(hold.on(moved))]
+            if not any(touch(h, o) for h in hand for o in (*others, *coming)):
+                return True
+        return False
+
+    for distance in np.arange(0.0, 0.2, 0.01):
+        for angle in np.deg2rad(np.arange(90, 450, 15)):
+            way = distance * np.array([np.cos(angle), np.sin(angle), 0.0])
+            if free(pose.position + way):
+                return None if distance == 0.0 else pose.position + way
+    return None
