@@ -256,7 +256,8 @@ def test_a_checkpoint_is_read_as_it_was_written(config: NanoConfig, tmp_path: Pa
     assert (found.config, found.origin, found.notes) == (config, ORIGIN, {"loss": 0.5})
     assert found.digest == written.digest
     loaded = found.load_model()
-    assert all(torch.equal(a, b) for a, b in zip(nano.parameters(), loaded.parameters(), strict=True))
+    pairs = zip(nano.parameters(), loaded.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
     other = save_checkpoint(tmp_path / "d", model(config, seed=1), ORIGIN)
     assert other.digest != found.digest
 
