@@ -18,7 +18,7 @@ from vlabench_baselines.experts.libero.motion import (
 )
 from vlabench_baselines.experts.libero.scene import Scene
 from vlabench_baselines.experts.libero.shapes import hand_boxes, touch
-from vlabench_baselines.experts.libero.skills import travel
+from vlabench_baselines.experts.libero.skills import Progress, travel
 
 _HANDLE = {"top": 0.184, "middle": 0.1105, "bottom": 0.041}
 """Height of a drawer's handle in the cabinet's frame, metres."""
@@ -101,6 +101,8 @@ class CloseDrawer:
         self._cabinet, self._level = cabinet, level
         self._joint = f"{cabinet}_{level}_level"
         self._spot: Vector | None = None
+        self._progress = Progress()
+        self._failures = self._rising = 0
 
     def achieved(self, scene: Scene) -> bool:
         return scene.joints[self._joint] > _SHUT
@@ -114,16 +116,18 @@ class CloseDrawer:
         """Return where to push a closed drawer, in the cabinet's frame: where there is room."""
         cabinet = scene.poses[self._cabinet]
         height = _HANDLE[self._level] - 0.006
-        spots = [(-0.0025, -0.118), (0.085, -0.087), (-0.085, -0.087)]
+        # The handle's middle, its ends, and the front beside it.
+        along = ((-0.0025, -0.118), (0.03, -0.118), (-0.035, -0.118), (0.085, -0.087))
+        spots = [np.array([*spot, height]) for spot in (*along, (-0.085, -0.087))]
         others = scene.obstacles([self._cabinet])
         slide = scene.joints[self._joint]
 
         def crowded(spot: Vector) -> bool:
             before = cabinet.of(spot + np.array([0.0, slide - 0.04, 0.0]))
-            hand = hand_boxes(Pose(before, self._rotation(cabinet)), opening=0.0)
+            hand = hand_boxes(Pose(before, self._rotation(cabinet)), opening=0.0, length=0.08)
             return any(touch(h, o) for h in hand for o in others)
 
-        return min((np.array([*spot, height]) for spot in spots), key=crowded)
+        return sorted(spots, key=crowded)[self._failures % len(spots)]
 
     def act(self, scene: Scene) -> Vector | None:
         if self.achieved(scene):
@@ -138,6 +142,13 @@ class CloseDrawer:
         before = Pose(contact - 0.03 * into, rotation)
         local = cabinet.rotation.T @ (scene.grip.position - contact)
         _, angle = off_by(scene.grip, before)
+        if self._progress.stalled(scene.grip):
+            self._failures, self._rising, self._progress = self._failures + 1, 10, Progress()
+            self._spot = None
+        if self._rising > 0:
+            self._rising -= 1
+            up = scene.grip.position + np.array([0.0, 0.0, 0.05])
+            return servo(scene.grip, Pose(up, scene.grip.rotation), CLOSE)
         aligned = abs(local[0]) < 0.02 and abs(local[2]) < 0.012 and angle < 0.3
         if aligned and -0.08 < local[1] < 0.02:
             return servo(scene.grip, Pose(contact + 0.05 * into, rotation), CLOSE)
@@ -207,7 +218,7 @@ class CloseMicrowave:
         angle = scene.joints[f"{self._name}_microjoint"]
 
         def beside(turn: float, out: float) -> Pose:
-            """Return the pose at radius 0.22 of the door at `turn`, `out` metres before its face."""
+            """Return the pose at radius 0.22 of the door, `out` metres before its face."""
             arm = np.array([np.cos(turn), np.sin(turn), 0.0])
             normal = np.array([np.sin(turn), -np.cos(turn), 0.0])  # out of the oven
             spot = np.array([-0.172, -0.088, 0.165]) + 0.22 * arm + (0.023 + out) * normal

@@ -17,6 +17,7 @@ from vlabench_baselines.experts.libero.motion import (
     comfortable,
     facing,
 )
+from vlabench_baselines.experts.libero.shapes import Box
 
 _UP = np.array([0.0, 0.0, 1.0])
 
@@ -46,11 +47,13 @@ class Pinch:
         height: Above the thing's origin, along the world's z.
         at: Where from the origin, in the thing's frame; its height is ignored.
         axes: Which axes of the thing the fingers may close along; any direction when empty.
+        along: How far along the thing's x it may be taken too, where the middle is obstructed.
     """
 
     height: float
     at: tuple[float, float, float] = (0.0, 0.0, 0.0)
     axes: tuple[int, ...] = ()
+    along: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ Grasp = Rim | Pinch | Handle
 _CAN, _CARTON = Pinch(0.018), Pinch(0.03, axes=(0, 1, 2))
 # Taller above their middle: lower, and the hand would come down on their caps.
 _BOTTLE = Pinch(0.05, axes=(0, 1, 2))
-_FLAT = Pinch(0.001, axes=(1,))
+_FLAT = Pinch(0.001, axes=(1,), along=0.022)
 GRASPS: dict[str, Grasp] = {
     "akita_black_bowl": Rim(0.047, 0.043),
     "alphabet_soup": _CAN,
@@ -79,12 +82,12 @@ GRASPS: dict[str, Grasp] = {
     "black_book": Pinch(0.115, at=(0.0, -0.012, 0.0), axes=(0,)),
     "butter": _FLAT,
     "chefmate_8_frypan": Pinch(0.05, at=(0.17, 0.0, 0.0), axes=(1,)),
-    "chocolate_pudding": Pinch(0.002, axes=(1,)),
+    "chocolate_pudding": Pinch(0.002, axes=(1,), along=0.022),
     "cream_cheese": _FLAT,
     "ketchup": _BOTTLE,
     "milk": _CARTON,
     "moka_pot": Pinch(0.081),
-    "new_salad_dressing": Pinch(0.05, axes=(0, 1, 2)),
+    "new_salad_dressing": Pinch(0.098, axes=(0, 1, 2)),
     "orange_juice": _CARTON,
     "plate": Rim(0.064, 0.009),
     "porcelain_mug": Rim(0.043, 0.095, centre=(0.013, 0.0), only=(1.0, 0.0)),
@@ -137,6 +140,13 @@ def _rim_directions(thing: Pose, rim: Rim) -> Iterator[Vector]:
         yield np.array([np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))])
 
 
+_AROUND = [facing(np.deg2rad(yaw))[:, 0] for yaw in (0, 45, 90, -45)]
+
+
+def _ways(along: float) -> tuple[float, ...]:
+    return (0.0, along, -along) if along else (0.0,)
+
+
 def holds(thing: Pose, grasp: Grasp) -> list[Hold]:
     """Return the ways to hold a thing where it stands, the least turned gripper first."""
     if isinstance(grasp, Handle):
@@ -151,6 +161,18 @@ def holds(thing: Pose, grasp: Grasp) -> list[Hold]:
     else:
         point = thing.of(np.array(grasp.at))
         point[2] = thing.position[2] + grasp.height
-        closings = [thing.rotation[:, axis] for axis in grasp.axes] or [np.array([0.0, 1.0, 0.0])]
-        found = [_hold(thing, point, axis) for axis in closings if abs(axis[2]) < 0.7]
+        closings = [thing.rotation[:, axis] for axis in grasp.axes] or _AROUND
+        points = [point + way * thing.rotation[:, 0] for way in _ways(grasp.along)]
+        level = [axis for axis in closings if abs(axis[2]) < 0.7]
+        found = [_hold(thing, point, axis) for axis in level for point in points]
     return [hold for _, hold in sorted(found, key=lambda scored: round(scored[0], 3))]
+
+
+def lying(thing: Pose, box: Box) -> list[Hold]:
+    """Return how to hold a thing that has fallen over: across its middle, if it is narrow there."""
+    found = []
+    for axis, half in sorted(enumerate(box.half), key=lambda pair: pair[1]):
+        closing = thing.rotation[:, axis]
+        if half < 0.036 and abs(closing[2]) < 0.7:
+            found.append(_hold(thing, box.centre, closing)[1])
+    return found

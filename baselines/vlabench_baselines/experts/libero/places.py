@@ -1,11 +1,12 @@
 """Where a thing goes when the goal says that it is on or in something."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from vlabench_baselines.experts.libero.goal import kind
-from vlabench_baselines.experts.libero.grasps import GRASPS
+from vlabench_baselines.experts.libero.grasps import GRASPS, Handle
 from vlabench_baselines.experts.libero.motion import (
     Matrix,
     Pose,
@@ -18,7 +19,7 @@ from vlabench_baselines.experts.libero.scene import Scene
 
 LEVELS = ("top", "middle", "bottom")
 _DRAWER_FLOOR = {"top": 0.158, "middle": 0.088, "bottom": 0.021}
-_DRAWER_FACE, _DRAWER_FRONT = -0.078, -0.065
+DRAWER_FACE, _DRAWER_FRONT = -0.078, -0.065
 """Along the cabinet's y: its face, and the inside of a closed drawer's front."""
 
 
@@ -31,6 +32,7 @@ class Place:
         drop: From how far above it the thing may be let go.
         tolerance: How far aside it may be let go.
         sinks: How far below it a thing that was let go may come to rest.
+        near: How far aside of it a thing that was let go counts as put there.
         rotation: Of the gripper when it lets go; as when it took the thing if None.
         entry: A place to come through and leave through, straight; from above if None.
     """
@@ -39,6 +41,7 @@ class Place:
     drop: float = 0.01
     tolerance: float = 0.01
     sinks: float = 0.03
+    near: float = 0.035
     rotation: Matrix | None = None
     entry: Vector | None = None
 
@@ -64,48 +67,60 @@ def place_of(scene: Scene, start: Scene, thing: str, target: str, shift: float =
     """
     owner, rest = fixture_of(target)
     below = start.hangs_below(thing)
-    aside = np.array([shift, 0.0, 0.0])
     pose = scene.poses[target]
     if not rest:  # another thing
-        height = {"plate": 0.004, "akita_black_bowl": 0.03, "white_bowl": 0.02}.get(
-            kind(target), 0.01
-        )
-        return Place(pose.position + np.array([0.0, 0.0, height + below]) + aside)
+        height = _SEAT.get(kind(target), 0.01) + below
+        return Place(pose.position + np.array([0.0, 0.0, height]))
     if not owner:  # a piece of the table
-        level = start.poses[thing].position[2]
-        return Place(np.array([*pose.position[:2], level]) + aside)
+        return Place(np.array([*pose.position[:2], start.poses[thing].position[2]]))
     stand = scene.poses[owner]
     level = rest.partition("_")[0]
-    if "cabinet" in owner and rest.endswith("_region") and level in LEVELS:
-        slide = scene.joints[f"{owner}_{level}_level"]
-        # In the middle of what has come out; further to the front in lower drawers, because the
-        # handles of the upper ones stick out over them.
-        middle = 0.5 * (_DRAWER_FACE + _DRAWER_FRONT + slide)
-        if level != "top":
-            middle = min(middle, _DRAWER_FRONT + slide + 0.056)
-        spot = stand.of(np.array([0.0035, middle, _DRAWER_FLOOR[level] + below]))
-        return Place(spot + aside, drop=0.03 if level == "top" else 0.015)
-    if kind(owner) == "basket":
-        # The hand does not fit between the walls: it stays above them, whatever it holds.
-        height = max(0.03 + below, 0.130 - GRASPS[kind(thing)].height)
-        spot = np.array([*pose.position[:2], stand.position[2] + height])
-        return Place(spot + aside, drop=0.01, tolerance=0.015, sinks=0.15)
-    if kind(owner) == "microwave":
-        # The hand hardly fits between the walls; the door, when it is closed, pushes a mug in.
-        spot = np.array([-0.04, -0.015, 0.026 + below])
-        return Place(stand.of(spot), entry=stand.of(spot + np.array([0.0, -0.13, 0.02])), tolerance=0.015)
-    if kind(owner) == "desk_caddy":
-        return _compartment(stand, pose, below)
-    if kind(owner) == "wine_rack":
-        return _lying(stand)
-    if kind(owner) == "flat_stove":
-        return Place(np.array([*pose.position[:2], stand.position[2] + 0.027 + below]) + aside)
-    if kind(owner) == "wooden_tray":
-        return Place(np.array([*pose.position[:2], stand.position[2] + 0.015 + below]) + aside)
-    return Place(pose.position + np.array([0.0, 0.0, 0.002 + below]) + aside)
+    if "cabinet" in owner and rest == f"{level}_region" and level in LEVELS:
+        return _drawer(stand, scene.joints[f"{owner}_{level}_level"], level, below)
+    special = _SPECIAL.get(kind(owner))
+    if special is not None:
+        return special(stand, pose, thing, below)
+    spot = np.array([pose.position[0] + shift, pose.position[1], pose.position[2] + 0.002 + below])
+    if kind(owner) in _FLOORS:
+        spot[2] = stand.position[2] + _FLOORS[kind(owner)] + below
+    return Place(spot)
 
 
-def _compartment(caddy: Pose, region: Pose, below: float) -> Place:
+_SEAT = {"plate": 0.004, "akita_black_bowl": 0.03, "white_bowl": 0.02}
+"""How far above a thing's origin another one comes to rest on it."""
+_FLOORS = {"flat_stove": 0.027, "wooden_tray": 0.015}
+"""Of fixtures whose regions do not start where their floors are."""
+
+
+def _drawer(cabinet: Pose, slide: float, level: str, below: float) -> Place:
+    """Return the middle of what has come out of the cabinet.
+
+    Further to the front in lower drawers: the handles of the upper ones stick out over them.
+    """
+    middle = 0.5 * (DRAWER_FACE + _DRAWER_FRONT + slide)
+    if level != "top":
+        middle = min(middle, _DRAWER_FRONT + slide + 0.056)
+    spot = cabinet.of(np.array([0.0035, middle, _DRAWER_FLOOR[level] + below]))
+    return Place(spot, drop=0.03 if level == "top" else 0.015, near=0.055)
+
+
+def _basket(basket: Pose, region: Pose, thing: str, below: float) -> Place:
+    """Return a place high up: the hand does not fit between the walls, whatever it holds."""
+    grasp = GRASPS[kind(thing)]
+    held = 0.0 if isinstance(grasp, Handle) else grasp.height
+    height = max(0.03 + below, 0.130 - held)
+    spot = np.array([*region.position[:2], basket.position[2] + height])
+    return Place(spot, drop=0.01, tolerance=0.015, sinks=0.15, near=0.05)
+
+
+def _microwave(oven: Pose, _region: Pose, _thing: str, below: float) -> Place:
+    """Return a place at the front: the hand hardly fits in, and the door pushes a mug further."""
+    spot = np.array([-0.04, -0.015, 0.026 + below])
+    entry = oven.of(spot + np.array([0.0, -0.13, 0.02]))
+    return Place(oven.of(spot), entry=entry, tolerance=0.015)
+
+
+def _compartment(caddy: Pose, region: Pose, _thing: str, below: float) -> Place:
     """Return where a book goes, standing, its back along the compartment's longer side."""
     across = caddy.rotation[:, 0]
     yaw = comfortable(float(np.arctan2(-across[0], across[1])))
@@ -114,7 +129,7 @@ def _compartment(caddy: Pose, region: Pose, below: float) -> Place:
     return Place(spot, drop=0.045, tolerance=0.008, rotation=facing(yaw))
 
 
-def _lying(rack: Pose) -> Place:
+def _lying(rack: Pose, _region: Pose, _thing: str, _below: float) -> Place:
     """Return how a bottle lies on a rack's upper board: neck up the slope, beside the post.
 
     The board rises along the rack's y by 31.5 degrees, from the lip that the bottle stands on.
@@ -124,3 +139,11 @@ def _lying(rack: Pose) -> Place:
         drop=0.003,
         rotation=slanting(-rack.rotation[:, 1], np.deg2rad(58.5)),
     )
+
+
+_SPECIAL: dict[str, Callable[[Pose, Pose, str, float], Place]] = {
+    "basket": _basket,
+    "desk_caddy": _compartment,
+    "microwave": _microwave,
+    "wine_rack": _lying,
+}

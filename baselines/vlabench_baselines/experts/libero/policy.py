@@ -25,6 +25,8 @@ from vlabench_baselines.experts.libero.places import fixture_of, place_of
 from vlabench_baselines.experts.libero.scene import Scene, look
 from vlabench_baselines.experts.libero.skills import Carry, Drag, MoveAside, Skill, spot_beside
 
+_PATIENCE = 10
+"""Steps without anything to do, after which a thing is put into its place once more."""
 _STILL = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, OPEN])
 
 
@@ -35,6 +37,7 @@ class _Attempt:
         self._goal = goal
         self._skills: list[Skill] | None = None
         self._acting: Skill | None = None
+        self._idle = 0
 
     def act(self, scene: Scene) -> Vector:
         if self._skills is None:
@@ -43,6 +46,8 @@ class _Attempt:
             if self._acting is None:
                 self._acting = next((s for s in self._skills if not s.achieved(scene)), None)
             if self._acting is None:
+                self._acting = self._again()
+            if self._acting is None:
                 break
             action = self._acting.act(scene)
             if action is not None:
@@ -50,11 +55,25 @@ class _Attempt:
             self._acting = None
         return _STILL
 
+    def _again(self) -> Skill | None:
+        """Return what to carry once more, when all looks done but the episode goes on."""
+        carries = [s for s in self._skills or () if type(s) is Carry]
+        self._idle += 1
+        if not carries or self._idle % _PATIENCE:
+            return None
+        return carries[self._idle // _PATIENCE % len(carries)]
+
 
 def plan(goal: Sequence[Clause], start: Scene) -> list[Skill]:
     """Turn a goal into skills, in the order in which they act; what has no skill is left out."""
     skills: list[Skill] = []
-    for clause in sorted(goal, key=lambda clause: _ORDER.get(clause.verb, 1)):
+    targets = {clause.words[-1] for clause in goal if len(clause.words) > 1}
+
+    def turn(clause: Clause) -> tuple[int, bool]:
+        """Lids first and last; of two things that are stacked, the lower one first."""
+        return _ORDER.get(clause.verb, 1), clause.words[0] not in targets
+
+    for clause in sorted(goal, key=turn):
         alone = sum(clause.words[-1] == other.words[-1] for other in goal) == 1
         skills += _skills_for(clause, start, alone=alone)
     return skills

@@ -12,6 +12,8 @@ from vlabench_baselines.experts.libero.motion import Pose, Vector, pose_of
 from vlabench_baselines.experts.libero.shapes import PARTS, Box, box_of
 
 _FINGERS = slice(6, 8)
+_CLIMB = 0.8
+"""Metres up for a metre ahead: less than the 1 that full speed in both would give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,10 @@ def look(observation: Observation) -> Scene:
 def clearance(
     start: Vector, goal: Vector, obstacles: Iterable[Box], *, radius: float, near: float
 ) -> float:
-    """Return the height of what stands in the straight way from `start` to `goal`, seen from above.
+    """Return how high one has to be at `start` to pass over what stands in the way to `goal`.
+
+    Seen from above, the way is straight; what stands further ahead asks for less, because there is
+    time to climb.
 
     Args:
         start: `[3]`.
@@ -89,8 +94,8 @@ def clearance(
     length = float(np.linalg.norm(way))
     if length <= near:
         return -np.inf
-    steps = np.linspace(0.0, 1.0 - near / length, 2 + int(length / 0.02))
-    points = start[:2] + steps[:, None] * way
+    along = np.linspace(0.0, length - near, 2 + int(length / 0.02))
+    points = start[:2] + along[:, None] * way / length
     highest = -np.inf
     for box in obstacles:
         if box.top <= highest:
@@ -101,6 +106,7 @@ def clearance(
         half = box.half[:2] if flat else np.full(2, float(np.linalg.norm(box.half)))
         local = (points - box.centre[:2]) @ (box.axes[:2, :2] if flat else np.eye(2))
         gaps = np.linalg.norm(np.maximum(np.abs(local) - half, 0.0), axis=1)
-        if gaps.min() < radius:
-            highest = box.top
+        if np.any(gaps < radius):
+            first = float(along[np.argmax(gaps < radius)])
+            highest = max(highest, box.top - _CLIMB * max(0.0, first - 0.02))
     return highest

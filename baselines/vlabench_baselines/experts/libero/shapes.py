@@ -146,8 +146,8 @@ def touch(one: Box, other: Box) -> bool:
     return bool(np.all(np.abs(axes @ apart) <= reach))
 
 
-def hand_boxes(pose: Pose, opening: float = 0.08) -> tuple[Box, ...]:
-    """Return what the gripper fills at a pose: two pads and the hand above them."""
+def hand_boxes(pose: Pose, opening: float = 0.08, length: float = 0.16) -> tuple[Box, ...]:
+    """Return what the gripper fills at a pose: two pads, and `length` of the hand above them."""
     # Pads reach from 5 mm below to 12 mm above the site and are 1 cm thick, fingers go on above
     # them; the hand's own box starts 28 mm above, and is 20 cm along the closing axis.
     side = np.array([opening / 2 + 0.007, 0.0, -0.012])
@@ -155,5 +155,9 @@ def hand_boxes(pose: Pose, opening: float = 0.08) -> tuple[Box, ...]:
     return (
         Box(pose.of(side), pose.rotation, pad),
         Box(pose.of(side * np.array([-1.0, 1.0, 1.0])), pose.rotation, pad),
-        Box(pose.of(np.array([0.0, 0.0, -0.108])), pose.rotation, np.array([0.102, 0.044, 0.080])),
+        Box(
+            pose.of(np.array([0.0, 0.0, -0.028 - length / 2])),
+            pose.rotation,
+            np.array([0.102, 0.044, length / 2]),
+        ),
     )

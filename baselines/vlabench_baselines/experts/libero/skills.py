@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from vlabench_baselines.experts.libero.goal import kind
-from vlabench_baselines.experts.libero.grasps import GRASPS, Grasp, Hold, Rim, holds
+from vlabench_baselines.experts.libero.grasps import GRASPS, Grasp, Hold, Rim, holds, lying
 from vlabench_baselines.experts.libero.motion import (
     CLOSE,
     OPEN,
@@ -16,14 +16,12 @@ from vlabench_baselines.experts.libero.motion import (
     off_by,
     servo,
 )
-from vlabench_baselines.experts.libero.places import Place
+from vlabench_baselines.experts.libero.places import DRAWER_FACE, Place
 from vlabench_baselines.experts.libero.scene import Scene, clearance
 from vlabench_baselines.experts.libero.shapes import Box, hand_boxes, touch
 
 _TIP = 0.008
 """How far the fingers reach below the point between them."""
-_SLOPE, _FUNNEL = 3.0, 0.008
-"""Of the funnel above a goal: height over distance, and the distance where it starts."""
 
 
 class Skill(Protocol):
@@ -51,14 +49,32 @@ def _descend(grip: Pose, goal: Pose, gripper: float, *, least: float, hover: flo
     aside = goal.position[:2] - grip.position[:2]
     distance = float(np.linalg.norm(aside))
     _, angle = off_by(grip, goal)
-    above = hover if angle > 0.35 else min(hover, _SLOPE * max(0.0, distance - _FUNNEL))
-    height = max(goal.position[2] + above, least)
+    # Two funnels: sink no deeper than the steep one, climb back only out of the flat one.
+    steep = hover if angle > 0.35 else min(hover, 3.0 * max(0.0, distance - 0.008))
+    flat = hover if angle > 0.5 else min(hover, max(0.0, distance - 0.012))
+    bottom = max(goal.position[2] + flat, least)
+    height = float(np.clip(grip.position[2], bottom, max(goal.position[2] + steep, bottom)))
     # Too low: up first, sideways only as far as the height allows.
-    lacking = height - float(grip.position[2])
-    aside = aside * np.clip(1.0 - (lacking - 0.02) / 0.04, 0.0, 1.0)
-    return servo(
-        grip, Pose(np.array([*(grip.position[:2] + aside), height]), goal.rotation), gripper
-    )
+    lacking = bottom - float(grip.position[2])
+    aside = aside * np.clip(1.0 - (lacking - 0.006) / 0.03, 0.0, 1.0)
+    spot = np.array([*(grip.position[:2] + aside), height])
+    return servo(grip, Pose(spot, goal.rotation), gripper)
+
+
+class Progress:
+    """Tells when the gripper has stopped getting anywhere."""
+
+    _STEPS, _DISTANCE, _ANGLE = 14, 0.012, 0.15
+
+    def __init__(self) -> None:
+        self._seen: list[Pose] = []
+
+    def stalled(self, grip: Pose) -> bool:
+        """Take the gripper's pose of this step."""
+        self._seen = [*self._seen[-self._STEPS :], grip]
+        distance, angle = off_by(self._seen[0], grip)
+        full = len(self._seen) > self._STEPS
+        return full and distance < self._DISTANCE and angle < self._ANGLE
 
 
 class Carry:
@@ -79,14 +95,22 @@ class Carry:
         self._width = 1.0
         self._leave: Pose | None = None
         self._carried = np.eye(3)
-        self._last = np.zeros(3)
+        self._progress = Progress()
+        self._failures = 0
+        self._above: Pose | None = None
 
     def achieved(self, scene: Scene) -> bool:
         place, now = self._place(scene), scene.poses[self.thing].position
         off = now - place.position
-        return bool(np.linalg.norm(off[:2]) < 0.035 and -place.sinks < off[2] < 0.03)
+        return bool(np.linalg.norm(off[:2]) < place.near and -place.sinks < off[2] < 0.03)
 
     def act(self, scene: Scene) -> Vector | None:
+        if self._hold is None:
+            self._hold = self._choose(scene, scene.poses[self.thing])
+        if self._hold is None:
+            return None  # it lies so that there is no way to take it
+        if self._above is not None:
+            return self._back_off(scene, self._above)
         if self._phase == "reach":
             return self._reach(scene)
         if self._phase == "close":
@@ -96,18 +120,34 @@ class Carry:
         return self._release(scene)
 
     def _go(self, phase: str) -> None:
-        self._phase, self._count = phase, 0
+        self._phase, self._count, self._progress = phase, 0, Progress()
+
+    def _back_off(self, scene: Scene, above: Pose) -> Vector | None:
+        """Rise, after something was in the way, and then try again."""
+        self._count += 1
+        if above.position[2] - scene.grip.position[2] < 0.02 or self._count > 15:
+            self._above = None
+            self._go(self._phase)
+            return self.act(scene)
+        return servo(scene.grip, above, OPEN if self._phase == "reach" else CLOSE)
+
+    def _stalls(self, scene: Scene) -> bool:
+        """Return whether the way seems blocked; if so, `_back_off` comes next."""
+        if not self._progress.stalled(scene.grip):
+            return False
+        up = np.array([0.0, 0.0, 0.1])
+        self._above = Pose(scene.grip.position + up, scene.grip.rotation)
+        self._count = 0
+        return True
 
     def _grasp(self, scene: Scene) -> Pose:
-        thing = scene.poses[self.thing]
-        if self._hold is None:
-            self._hold = self._choose(scene, thing)
-        return self._hold.on(thing)
+        assert self._hold is not None
+        return self._hold.on(scene.poses[self.thing])
 
     def _options(self, scene: Scene, thing: Pose) -> list[Hold]:
-        return holds(thing, self._kind)
+        return holds(thing, self._kind) or lying(thing, scene.boxes[self.thing][0])
 
-    def _choose(self, scene: Scene, thing: Pose) -> Hold:
+    def _choose(self, scene: Scene, thing: Pose) -> Hold | None:
         """Return the first hold where neither taking nor putting makes the hand touch anything."""
         options = self._options(scene, thing)
         others = scene.obstacles([self.thing])
@@ -121,19 +161,22 @@ class Carry:
                 touch(h, o) for h in putting for o in surroundings
             )
 
-        return min(options, key=badness)
+        ranked = sorted(options, key=badness)
+        # After a failure the next best, but not one that is known to be obstructed.
+        clear = [hold for hold in ranked if badness(hold) < 2] or ranked
+        return clear[self._failures % len(clear)] if clear else None
 
     def _reach(self, scene: Scene) -> Vector:
         goal = self._grasp(scene)
         off = goal.position - scene.grip.position
         _, angle = off_by(scene.grip, goal)
-        if np.linalg.norm(off[:2]) < 0.007 and abs(off[2]) < 0.007 and angle < 0.15:
+        if np.linalg.norm(off[:2]) < 0.007 and abs(off[2]) < 0.007 and angle < 0.2:
             self._go("close")
             self._carried = goal.rotation
             return self._close(scene)
-        if np.linalg.norm(off[:2]) > 0.08 and self._count > 20:
-            self._hold = None  # it has moved: choose again
-        self._count += 1
+        if self._stalls(scene):
+            self._failures += 1
+            self._hold = None  # choose again
         return travel(scene, goal, OPEN, obstacles=scene.obstacles([self.thing]))
 
     def _close(self, scene: Scene) -> Vector:
@@ -144,27 +187,52 @@ class Carry:
         self._count += 1
         if distance > 0.03:
             self._go("reach")
-        elif stopped:
+        elif stopped or self._count > 14:
             self._go("carry" if scene.width > 0.001 else "reach")
         return servo(scene.grip, goal, CLOSE)
 
-    def _carry(self, scene: Scene) -> Vector:
+    def _carry(self, scene: Scene) -> Vector | None:
         thing, grip = scene.poses[self.thing], scene.grip
         distance, _ = off_by(grip, self._grasp(scene))
         if distance > 0.04 or scene.width < 0.001:
             self._hold = None
             self._go("reach")
-            return self._reach(scene)
+            return None if self.achieved(scene) else self.act(scene)  # it may have fallen well
         place = self._place(scene)
         off = thing.position - place.position
-        if np.linalg.norm(off[:2]) < place.tolerance and (off[2] < place.drop or self._stuck(scene)):
+        goal = self._goal(scene, place)
+        aside = float(np.linalg.norm(off[:2]))
+        blocked = self._stalls(scene)
+        if (aside < place.tolerance and off[2] < place.drop) or (blocked and aside < 0.03):
+            self._above = None
             self._go("release")
             self._leave, self._width = grip, scene.width
             return self._release(scene)
-        goal = self._goal(scene, place)
+        out = self._pull_out(scene)
+        if out is not None:
+            return out
         if place.entry is not None:
             return self._enter(scene, place, goal)
         return self._descent(scene, place, goal)
+
+    def _pull_out(self, scene: Scene) -> Vector | None:
+        """Move what stands in a drawer, its back edge still under the cabinet, to the front."""
+        thing = scene.boxes[self.thing][0]
+        for name, boxes in scene.boxes.items():
+            if "cabinet" not in name or thing.bottom > boxes[0].top - 0.01:
+                continue
+            cabinet = scene.poses[name]
+            local = cabinet.rotation.T @ (thing.centre - cabinet.position)
+            inside = float(local[1] + thing.half[1] - DRAWER_FACE) + 0.003
+            if (
+                0.0 < inside < 0.03
+                and abs(local[0]) < 0.1
+                and thing.centre[2] > cabinet.position[2]
+            ):
+                ahead = np.array([0.0, -inside - 0.004, 0.001])
+                spot = scene.grip.position + cabinet.rotation @ ahead
+                return servo(scene.grip, Pose(spot, self._carried), CLOSE)
+        return None
 
     def _descent(self, scene: Scene, place: Place, goal: Pose) -> Vector:
         """Move over what stands in the way, and down."""
@@ -199,17 +267,14 @@ class Carry:
             return servo(scene.grip, goal, CLOSE, speed=0.8)
         before = Pose(goal.position - way, goal.rotation)
         ahead = clearance(
-            scene.grip.position, before.position, scene.obstacles([self.thing]), radius=0.06, near=0.06
+            scene.grip.position,
+            before.position,
+            scene.obstacles([self.thing]),
+            radius=0.06,
+            near=0.06,
         )
         least = ahead + scene.hangs_below(self.thing) + 0.05
         return _descend(scene.grip, before, CLOSE, least=least, hover=0.0)
-
-    def _stuck(self, scene: Scene) -> bool:
-        """Return whether the gripper has hardly moved for a while: something is in its way."""
-        moved = float(np.linalg.norm(scene.grip.position - self._last))
-        self._last = scene.grip.position
-        self._count = self._count + 1 if moved < 0.0015 else 0
-        return self._count > 6
 
     def _release(self, scene: Scene) -> Vector | None:
         assert self._leave is not None
