@@ -106,6 +106,7 @@ class SftRecipe:
         demos: Which demonstrations.
         model: The architecture.
         training: How to train.
+        execute: Actions of a chunk that the policy executes before it decides again; 0 is all.
         device: `auto` is the GPU if there is one.
     """
 
@@ -115,4 +116,5 @@ class SftRecipe:
     demos: DemosRecipe
     model: ModelRecipe = field(default_factory=ModelRecipe)
     training: TrainingRecipe
+    execute: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"

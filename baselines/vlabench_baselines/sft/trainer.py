@@ -260,7 +260,11 @@ class _Trainer:
     def finish(self) -> Checkpoint:
         """Write the checkpoint and the learning curves."""
         draw_curves(self._out / "log.csv", self._out / "curves.png", _PANELS, self._origin.recipe)
-        notes = {"seconds": round(self._seconds), "device": str(self._device)}
+        notes = {
+            "execute": self._wanted.execute or self._average.config.chunk,
+            "seconds": round(self._seconds),
+            "device": str(self._device),
+        }
         checkpoint = save_checkpoint(self._out / "checkpoint", self._average, self._origin, notes)
         self._say.say(f"checkpoint {checkpoint.digest}: {checkpoint.folder}")
         return checkpoint
@@ -306,7 +310,7 @@ class _Trainer:
         settings = _suite_settings(self._wanted, self._suite)
         estimate = rollout(
             self._suite,
-            NanoPolicy("sft", model, self._origin),
+            NanoPolicy("sft", model, self._origin, execute=self._wanted.execute or None),
             ProcessRunner(_workers()),
             tasks=self._wanted.tasks,
             episodes=self._training.rollout_episodes,
