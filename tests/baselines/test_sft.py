@@ -224,3 +224,12 @@ def test_curves_are_drawn_of_what_there_is(tmp_path: Path) -> None:
     assert (tmp_path / "c.png").stat().st_size > 5_000
     draw_curves(tmp_path / "none.csv", tmp_path / "d.png", {"loss": ("loss",)}, "title")
     assert not (tmp_path / "d.png").exists()
+
+
+@pytest.mark.sim
+def test_the_one_task_recipe_learns_on_a_real_simulator(tmp_path: Path) -> None:
+    recipe = read_recipe(recipe_paths()["sft-metaworld-one-task"])
+    train(recipe, tmp_path, quiet=True)
+    last = read_log(tmp_path / "log.csv")[-1]
+    assert int(last["success_n"]) == 10
+    assert float(last["success_low"]) > 0.5

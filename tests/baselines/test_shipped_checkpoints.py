@@ -1,0 +1,75 @@
+"""What comes along is small, sound, and what its page says of it."""
+
+import re
+from importlib import util
+from pathlib import Path
+
+import pytest
+
+from vlabench import load_policy, load_suite, prepare, read_run, success_rate
+from vlabench.errors import MissingExtraError
+from vlabench.evaluation import prepare_again
+from vlabench.recipe import read_recipe
+from vlabench.registry import recipe_paths
+from vlabench_baselines.nanovla.checkpoint import WEIGHTS, read_checkpoint
+from vlabench_baselines.nanovla.shipped import SHIPPED
+
+pytest.importorskip("torch", reason="needs the extra: pip install 'vlabench-harness[torch]'")
+
+ROOT = Path(__file__).parents[2]
+NAMES = sorted(path.name for path in SHIPPED.iterdir() if path.is_dir())
+PAGE = (ROOT / "baselines" / "README.md").read_text()
+MEASURED = re.findall(
+    r"\| ([\d.]+) % \[([\d.]+), ([\d.]+)\] \| (\d+) \| \[?`?(results/\S+?\.jsonl)", PAGE
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_checkpoint_is_small_sound_and_named_after_what_it_is(name: str) -> None:
+    from vlabench_baselines.nanovla.model import num_parameters
+
+    found = read_checkpoint(SHIPPED / name)
+    assert num_parameters(found.load_model()) <= 5_000_000
+    assert (SHIPPED / name / WEIGHTS).stat().st_size < 10_000_000
+    assert name == f"sft-{found.origin.family}-{found.config.front}"
+    assert found.origin.protocol.startswith("training@")
+    assert found.origin.commit
+    assert not found.origin.commit.endswith("+"), "trained by code that is not committed"
+    assert f"`{name}`" in PAGE
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_checkpoint_was_trained_by_the_recipe_that_comes_along(name: str) -> None:
+    recipe, _, digest = read_checkpoint(SHIPPED / name).origin.recipe.partition(" ")
+    assert read_recipe(recipe_paths()[recipe]).digest == digest
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_policy_takes_the_checkpoint_that_fits_the_suite(name: str) -> None:
+    found = read_checkpoint(SHIPPED / name)
+    suite, front = load_suite(found.origin.family), found.config.front
+    assert load_policy("sft", suite, settings={"front": front}).digest == found.digest
+
+
+def test_without_torch_the_policy_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "vlabench_baselines.nanovla.shipped.find_spec",
+        lambda name: None if name == "torch" else util.find_spec(name),
+    )
+    with pytest.raises(MissingExtraError, match=r"policy 'sft' needs .*vlabench-harness\[torch\]"):
+        prepare("point-reach", "sft")
+
+
+def test_every_rate_on_the_page_is_that_of_its_run() -> None:
+    assert MEASURED
+    for value, low, high, n, path in MEASURED:
+        estimate = success_rate(read_run(ROOT / path).episodes)
+        shown = [f"{100 * x:.1f}" for x in (estimate.value, estimate.low, estimate.high)]
+        assert [value, low, high] == shown, path
+        assert int(n) == estimate.n, path
+
+
+@pytest.mark.sim
+def test_committed_runs_are_of_the_policies_that_come_along() -> None:
+    for path in sorted((ROOT / "results").rglob("sft/*.jsonl")):
+        prepare_again(read_run(path).header)
