@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 
 class Log:
@@ -38,7 +39,7 @@ def read_log(path: Path) -> list[dict[str, str]]:
 
 
 def draw_curves(path: Path, out: Path, panels: Mapping[str, Sequence[str]], title: str) -> None:
-    """Draw columns of a log against its first one.
+    """Draw columns of a log against its first one, with intervals where there are columns of them.
 
     Args:
         path: The log.
@@ -61,13 +62,23 @@ def draw_curves(path: Path, out: Path, panels: Mapping[str, Sequence[str]], titl
     axes = figure.subplots(1, len(shown), squeeze=False)[0]
     for axis, (name, columns) in zip(axes, shown.items(), strict=True):
         for column in columns:
-            points = [(int(row[step]), float(row[column])) for row in rows if row[column]]
-            marker = "o" if len(points) < 30 else ""
-            axis.plot(*zip(*points, strict=True), marker=marker, markersize=3, label=column)
+            _draw_column(axis, rows, step, column)
         axis.set(title=name, xlabel=step)
         axis.grid(alpha=0.3)
         if name.startswith("loss"):
             axis.set_yscale("log")
+        if name.startswith("success"):
+            axis.set_ylim(0, 1)
         axis.legend(frameon=False)
     figure.suptitle(title)
     figure.savefig(out, dpi=110)
+
+
+def _draw_column(axis: Any, rows: Sequence[Mapping[str, str]], step: str, column: str) -> None:
+    there = [row for row in rows if row[column]]
+    x, y = [int(row[step]) for row in there], [float(row[column]) for row in there]
+    marker = "o" if len(there) < 30 else ""
+    (line,) = axis.plot(x, y, marker=marker, markersize=3, label=column)
+    if all(row.get(f"{column}_low") and row.get(f"{column}_high") for row in there):
+        low, high = ([float(row[f"{column}_{end}"]) for row in there] for end in ("low", "high"))
+        axis.vlines(x, low, high, colors=line.get_color(), alpha=0.4)
