@@ -14,8 +14,14 @@ if TYPE_CHECKING:
     from vlabench.episode import EpisodeSpec as EpisodeSpec
     from vlabench.errors import VlabenchError as VlabenchError
     from vlabench.evaluation import prepare as prepare
+    from vlabench.frames import read_frame as read_frame
+    from vlabench.metrics import Comparison as Comparison
     from vlabench.metrics import Estimate as Estimate
+    from vlabench.metrics import Rules as Rules
+    from vlabench.metrics import Verdict as Verdict
+    from vlabench.metrics import compare_runs as compare_runs
     from vlabench.metrics import success_rate as success_rate
+    from vlabench.metrics import suite_rate as suite_rate
     from vlabench.plan import Plan as Plan
     from vlabench.plan import make_plan as make_plan
     from vlabench.policy import Decision as Decision
@@ -47,6 +53,7 @@ if TYPE_CHECKING:
 _HOME = {
     "ActionSpec": "spaces",
     "Camera": "spaces",
+    "Comparison": "metrics",
     "Decision": "policy",
     "Env": "env",
     "EpisodeRecord": "record",
@@ -62,6 +69,7 @@ _HOME = {
     "ProcessRunner": "runners.processes",
     "Protocol": "protocol",
     "Rotation": "spaces",
+    "Rules": "metrics",
     "Run": "record",
     "RunHeader": "record",
     "RunWriter": "store",
@@ -70,16 +78,20 @@ _HOME = {
     "Step": "env",
     "Suite": "suite",
     "Task": "suite",
+    "Verdict": "metrics",
     "VlabenchError": "errors",
+    "compare_runs": "metrics",
     "load_policy": "registry",
     "load_suite": "registry",
     "make_plan": "plan",
     "policy_ids": "registry",
     "prepare": "evaluation",
     "protocol_diff": "protocol",
+    "read_frame": "frames",
     "read_run": "store",
     "success_rate": "metrics",
     "suite_ids": "registry",
+    "suite_rate": "metrics",
 }
 __all__ = sorted(_HOME)
 

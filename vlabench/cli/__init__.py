@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from vlabench.cli import benching, demos, info, inspection, running, training
+from vlabench.cli import benching, comparing, demos, info, inspection, running, training
 from vlabench.errors import VlabenchError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 running.register(app)
 inspection.register(app)
+comparing.register(app)
 info.register(app)
 benching.register(app)
 demos.register(app)

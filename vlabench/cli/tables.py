@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from vlabench.doctor import Finding
-from vlabench.metrics import Estimate, success_rate
+from vlabench.metrics import Estimate, rate_bounds, success_rate, suite_rate
+from vlabench.metrics.counts import natural
 from vlabench.record import EpisodeRecord, Outcome, Run
 from vlabench.verify import Difference
 
@@ -80,6 +81,9 @@ def print_run(path: Path, run: Run, *, as_json: bool) -> None:
         table.add_section()
         table.add_row(*_cells("all", run.episodes))
     out.print(table)
+    for about, rate in _suite_rates(run).items():
+        interval = f"{rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}] of n = {rate.n}"
+        out.print(f"mean over tasks, {about}: {interval}", markup=False)
     out.print(str(path))
 
 
@@ -120,12 +124,7 @@ def _by_task(run: Run) -> dict[str, list[EpisodeRecord]]:
     by_task: dict[str, list[EpisodeRecord]] = {}
     for record in run.episodes:
         by_task.setdefault(record.episode.task_id, []).append(record)
-    return dict(sorted(by_task.items(), key=lambda item: _natural(item[0])))
-
-
-def _natural(task_id: str) -> tuple[str, int, str]:
-    suite, _, name = task_id.partition("/")
-    return suite, int(name) if name.isdigit() else -1, name
+    return dict(sorted(by_task.items(), key=lambda item: natural(item[0])))
 
 
 def _cells(name: str, records: Sequence[EpisodeRecord]) -> list[str]:
@@ -154,7 +153,7 @@ def _notes(run: Run) -> list[str]:
     if short:
         notes.append(f"incomplete: {len(short)} of the tasks below have fewer than {planned}")
     if errors:
-        low, high = _bounds(run.episodes)
+        low, high = rate_bounds(run.episodes)
         notes.append(
             f"{errors} episodes are errors and are left out of the rates; were they all failures "
             f"or all successes, the rate overall would be {low:.1%} or {high:.1%}"
@@ -187,10 +186,15 @@ def last_line(error: str) -> str:
     return error.strip().rpartition("\n")[2]
 
 
-def _bounds(records: Sequence[EpisodeRecord]) -> tuple[float, float]:
-    successes = sum(record.outcome is Outcome.SUCCESS for record in records)
-    errors = sum(record.outcome is Outcome.ERROR for record in records)
-    return successes / len(records), (successes + errors) / len(records)
+def _suite_rates(run: Run) -> dict[str, Estimate]:
+    """Return the mean over tasks under both questions; nothing where there is one task only."""
+    ended = [record for record in run.episodes if record.outcome is not Outcome.ERROR]
+    if len({record.episode.task_id for record in ended}) < 2:
+        return {}
+    return {
+        "these tasks": suite_rate(ended),
+        "new tasks like these": suite_rate(ended, tasks="new"),
+    }
 
 
 def _run_json(path: Path, run: Run) -> dict[str, object]:
@@ -200,6 +204,7 @@ def _run_json(path: Path, run: Run) -> dict[str, object]:
         "notes": _notes(run),
         "tasks": {task: _rate_json(records) for task, records in _by_task(run).items()},
         "all": _rate_json(run.episodes),
+        "suite": {about: asdict(rate) for about, rate in _suite_rates(run).items()},
     }
 
 

@@ -1,0 +1,137 @@
+"""From two run files to a decision in one command."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from vlabench.cli import app
+
+ROOT = Path(__file__).parents[2]
+EXPERT = next((ROOT / "results/metaworld/metaworld-expert").glob("*.jsonl"))
+RANDOM = next((ROOT / "results/libero/random").glob("*.jsonl"))
+
+
+def vlabench(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def altered(source: Path, path: Path, policy: str, outcomes: dict[str, str], every: int) -> Path:
+    """A copy of a run in which every so many episodes came out otherwise."""
+    header, *lines = source.read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    for row in rows[::every]:
+        row["outcome"] = outcomes.get(row["outcome"], row["outcome"])
+        row["error"] = "it broke" if row["outcome"] == "error" else None
+    head = {**json.loads(header), "policy_id": policy}
+    path.write_text("".join(json.dumps(row) + "\n" for row in [head, *rows]))
+    return path
+
+
+@pytest.fixture
+def worse(tmp_path: Path) -> Path:
+    return altered(EXPERT, tmp_path / "worse.jsonl", "clumsy", {"success": "failure"}, 10)
+
+
+def test_the_first_line_is_the_verdict_with_its_numbers(worse: Path) -> None:
+    done = vlabench("compare", EXPERT, worse)
+    assert done.exit_code == 0
+    first, *rest = done.stdout.splitlines()
+    assert first.startswith("clumsy is WORSE than metaworld-expert by ")
+    assert "n = 500 pairs, p < 0.001" in first
+    text = "\n".join(rest)
+    assert "metaworld/assembly-v3" in text
+    assert "all, new tasks like these" in text
+    assert "decided by: stratified Tango 95%" in text
+    assert vlabench("compare", worse, EXPERT).stdout.startswith("metaworld-expert is BETTER than")
+
+
+def test_a_run_is_equivalent_to_itself() -> None:
+    done = vlabench("compare", EXPERT, EXPERT, "--margin", "1")
+    assert done.exit_code == 0
+    assert " is EQUIVALENT to " in done.stdout.splitlines()[0]
+
+
+def test_too_few_episodes_say_how_many_are_needed(tmp_path: Path) -> None:
+    other = altered(RANDOM, tmp_path / "other.jsonl", "lucky", {"failure": "success"}, 20)
+    done = vlabench("compare", RANDOM, other)
+    assert done.exit_code == 0
+    assert done.stdout.startswith("UNDERPOWERED: lucky less random is 5.0 points [")
+    assert "pairs would tell 3 points from 0 with 80 % power" in done.stdout
+
+
+def test_runs_of_different_suites_are_not_comparable() -> None:
+    for more in ([], ["--unpaired"]):
+        done = vlabench("compare", EXPERT, RANDOM, *more)
+        assert done.exit_code == 2
+        assert done.stdout.startswith(
+            "random and metaworld-expert are NOT COMPARABLE: suites differ"
+        )
+
+
+def test_errors_need_a_word(tmp_path: Path) -> None:
+    broken = altered(EXPERT, tmp_path / "broken.jsonl", "fragile", {"success": "error"}, 50)
+    assert vlabench("compare", EXPERT, broken).exit_code == 2
+    done = vlabench("compare", EXPERT, broken, "--on-error", "exclude")
+    assert done.exit_code == 0
+    assert "n = 490 pairs" in done.stdout
+    assert (
+        "errors are left out; counted against B the difference would be -2.0 points" in done.stdout
+    )
+
+
+def test_many_runs_get_letters(worse: Path, tmp_path: Path) -> None:
+    alike = altered(EXPERT, tmp_path / "alike.jsonl", "alike", {}, 1)
+    done = vlabench("compare", EXPERT, worse, alike)
+    assert done.exit_code == 0
+    assert done.stdout.startswith("best: metaworld-expert, 98.4% [")
+    assert "not told apart from alike" in done.stdout.splitlines()[0]
+    assert "clumsy is WORSE than metaworld-expert" in done.stdout
+
+
+def test_json_holds_all_of_it(worse: Path) -> None:
+    found = json.loads(vlabench("compare", EXPERT, worse, "--json").stdout)
+    (comparison,) = found["comparisons"]
+    assert comparison["verdict"] == "WORSE"
+    assert comparison["evidence"]["difference"]["n"] == 500
+    assert len(comparison["evidence"]["tasks"]) == 50
+    assert found["letters"] == {"metaworld-expert": "a", "clumsy": "b"}
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    assert vlabench("compare", EXPERT).exit_code == 2
+    assert vlabench("compare", EXPERT, EXPERT, "--margin", "0").exit_code == 2
+    assert vlabench("compare", EXPERT, EXPERT, "--margin", "300").exit_code == 2
+
+
+def test_power_says_how_many_episodes() -> None:
+    done = vlabench("power", "--rate", "95", "--effect", "-5", "--episodes", "400")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("463 episodes of each run, the same ones, tell 90.0% from 95.0%")
+    assert "435 without pairs" in done.stdout.splitlines()[0]
+    found = json.loads(vlabench("power", "--rate", "90", "--discordance", "10", "--json").stdout)
+    assert [need["discordance"] for need in found["needs"]] == [0.1, None]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rate", "0.9"], "did you mean 90?"),
+        (["--rate", "99"], "impossible"),
+        (["--rate", "90", "--discordance", "3"], "one alone succeeds less often"),
+        (["--rate", "90", "--effect", "0"], "infinitely many"),
+    ],
+)
+def test_impossible_questions_are_refused(arguments: list[str], message: str) -> None:
+    done = vlabench("power", *arguments)
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.split())
+
+
+def test_show_answers_both_questions_about_a_suite() -> None:
+    text = vlabench("show", EXPERT).stdout
+    assert "mean over tasks, these tasks: 98.4% [96.9%, 99.2%] of n = 500" in text
+    assert "mean over tasks, new tasks like these: 98.4% [" in text
+    shown = json.loads(vlabench("show", EXPERT, "--json").stdout)
+    assert set(shown["suite"]) == {"these tasks", "new tasks like these"}

@@ -1,0 +1,345 @@
+"""Every verdict where it belongs, and nothing compared that is not the same thing."""
+
+import re
+from dataclasses import replace
+from functools import cache
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import multinomial
+
+from vlabench import (
+    EpisodeRecord,
+    EpisodeSpec,
+    Outcome,
+    Rules,
+    Run,
+    RunHeader,
+    Verdict,
+    compare_runs,
+)
+from vlabench.metrics import compare_all, group_letters
+from vlabench.metrics.intervals import normal_quantile, tango
+from vlabench.plan import PlanRequest
+from vlabench.record import Fingerprint, Provenance
+
+property_test = settings(deadline=None, max_examples=15)
+HEADER = RunHeader(
+    suite_id="s",
+    suite_version=1,
+    protocol="p@1",
+    plan_digest="plan",
+    request=PlanRequest(episodes=4),
+    policy_id="a",
+    fingerprint=Fingerprint(versions={"mujoco": "3.3.0"}),
+    provenance=Provenance(started_at="now", vlabench="0"),
+)
+OUTCOMES = {"1": Outcome.SUCCESS, "0": Outcome.FAILURE, "x": Outcome.ERROR}
+
+
+def run(*tasks: str, repeats: int = 1, **header: object) -> Run:
+    """A run from strings, one a task: `1101` is three successes of four, `x` an error."""
+    episodes = tuple(
+        EpisodeRecord(
+            episode=EpisodeSpec(
+                task_id=f"s/{task}",
+                init_index=index // repeats,
+                repeat=index % repeats,
+                scene_seed=index // repeats,
+                policy_seed=index,
+            ),
+            outcome=OUTCOMES[letter],
+            error="it broke" if letter == "x" else None,
+        )
+        for task, letters in enumerate(tasks)
+        for index, letter in enumerate(letters)
+    )
+    return Run(header=replace(HEADER, **header), episodes=episodes)  # type: ignore[arg-type]
+
+
+A = run("1" * 50 + "0" * 50, "1" * 60 + "0" * 40)
+BETTER = run("1" * 70 + "0" * 30, "1" * 75 + "0" * 25)
+
+
+def test_better_and_worse_are_mirror_images() -> None:
+    up, down = compare_runs(A, BETTER), compare_runs(BETTER, A)
+    assert (up.verdict, down.verdict) == (Verdict.BETTER, Verdict.WORSE)
+    assert up.evidence
+    assert down.evidence
+    assert up.evidence.difference.value == pytest.approx(0.175)
+    assert up.evidence.difference.low == pytest.approx(-down.evidence.difference.high)
+    assert up.evidence.p_value == down.evidence.p_value < 0.001
+    assert up.evidence.pairs
+    assert (up.evidence.pairs.both, up.evidence.pairs.only_b) == (110, 35)
+    assert up.evidence.pairs.n == up.evidence.difference.n == 200
+
+
+def test_equal_runs_are_equivalent_when_they_are_long_enough() -> None:
+    long, short = run("10" * 100, "1" * 200), run("10" * 5, "1" * 10)
+    assert compare_runs(long, long).verdict is Verdict.EQUIVALENT
+    found = compare_runs(short, short)
+    assert found.verdict is Verdict.UNDERPOWERED
+    assert found.needed
+    assert found.needed.episodes > 20
+    wide = compare_runs(short, short, rules=Rules(margin=0.3))
+    assert wide.verdict is Verdict.EQUIVALENT
+
+
+def test_too_few_episodes_say_how_many_would_do() -> None:
+    found = compare_runs(run("1100", "1010"), run("1101", "0111"))
+    assert found.verdict is Verdict.UNDERPOWERED
+    assert found.needed
+    assert found.needed.effect == 0.03
+    assert found.needed.episodes > 1000
+    assert "contains 0" in found.reasons[0]
+
+
+def test_a_difference_needs_the_interval_and_the_test() -> None:
+    # Five of five discordant pairs: Tango's interval leaves 0 out, exact McNemar gives 0.0625.
+    found = compare_runs(run("0" * 5 + "1" * 10), run("1" * 15))
+    assert found.evidence
+    assert found.evidence.difference.low > 0
+    assert found.evidence.p_value == 0.0625
+    assert found.verdict is Verdict.UNDERPOWERED
+    assert "the test does not reject" in found.reasons[0]
+
+
+def test_a_difference_within_the_margin_is_real_and_small() -> None:
+    found = compare_runs(A, BETTER, rules=Rules(margin=0.5))
+    assert found.verdict is Verdict.BETTER
+    assert found.reasons[1].endswith("real, and small")
+
+
+def test_one_task_without_repeats_has_tangos_interval() -> None:
+    evidence = compare_runs(run("1100" * 10), run("1010" * 9 + "1111")).evidence
+    assert evidence
+    assert evidence.pairs
+    expected = tango(evidence.pairs.only_b, evidence.pairs.only_a, 40, normal_quantile(0.95))
+    found = (evidence.difference.low, evidence.difference.high)
+    assert found == pytest.approx([float(x) for x in expected], abs=1e-9)
+    assert evidence.new_tasks is None
+    (task,) = evidence.tasks
+    assert task.p_value == task.p_adjusted == evidence.p_value
+
+
+def test_repeats_of_one_initial_state_are_no_new_pairs() -> None:
+    a, b = "0" * 8 + "1" * 8, "1" * 6 + "0" * 2 + "1" * 8
+    four = ["".join(4 * letter for letter in letters) for letters in (a, b)]
+    once = compare_runs(run(a, a), run(b, b)).evidence
+    repeated = compare_runs(
+        run(four[0], four[0], repeats=4), run(four[1], four[1], repeats=4)
+    ).evidence
+    assert once
+    assert repeated
+    assert repeated.p_value == once.p_value
+    width, wide = (e.difference.high - e.difference.low for e in (repeated, once))
+    assert width == pytest.approx(wide, rel=0.05)
+
+
+def test_tasks_that_differ_are_found_with_holm() -> None:
+    a = run("0" * 30, "10" * 15, "10" * 15)
+    b = run("1" * 15 + "0" * 15, "10" * 15, "10" * 15)
+    evidence = compare_runs(a, b).evidence
+    assert evidence
+    first, *others = evidence.tasks
+    assert first.p_adjusted == pytest.approx(3 * first.p_value)
+    assert first.p_adjusted < 0.001
+    assert [task.p_adjusted for task in others] == [1, 1]
+    assert first.pairs
+    assert (first.rate_a, first.rate_b, first.pairs.only_b) == (0, 0.5, 15)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"suite_version": 2}, "suites differ: s@1 in A, s@2 in B"),
+        ({"protocol": "p@2"}, "protocols differ: p@1 in A, p@2 in B"),
+        ({"plan_digest": "other"}, "plans differ: .* or say --unpaired"),
+        (
+            {"fingerprint": Fingerprint(versions={"mujoco": "3.4.0"})},
+            r"simulator versions differ: mujoco 3\.3\.0 in A, mujoco 3\.4\.0 in B",
+        ),
+        (
+            {"fingerprint": Fingerprint(versions={"mujoco": "3.3.0"}, mismatches=("bowl",))},
+            "B was not made under p@1: bowl",
+        ),
+    ],
+)
+def test_what_is_not_the_same_is_not_compared(changes: dict[str, object], reason: str) -> None:
+    found = compare_runs(run("1100"), run("1100", **changes))
+    assert found.verdict is Verdict.NOT_COMPARABLE
+    assert found.evidence is None
+    (said,) = found.reasons
+    assert re.match(reason, said), said
+
+
+def test_every_reason_is_listed() -> None:
+    found = compare_runs(run("110x"), run("1100", protocol="p@2", suite_version=2))
+    assert len(found.reasons) == 3
+
+
+def test_episodes_that_are_missing_are_not_zero() -> None:
+    found = compare_runs(run("1100"), run("110"))
+    assert found.verdict is Verdict.NOT_COMPARABLE
+    assert "4 in A, 3 in B" in found.reasons[0]
+    assert compare_runs(run("1"), run()).reasons == ("B has no episodes",)
+
+
+def test_an_error_is_no_failure_unless_asked() -> None:
+    a, b = run("1100x1", "110011"), run("111001", "1x0011")
+    assert "A has 1 errors among 12 episodes" in compare_runs(a, b).reasons[0]
+    excluded = compare_runs(a, b, rules=Rules(on_error="exclude")).evidence
+    assert excluded
+    assert excluded.difference.n == 10
+    assert excluded.bounds == (pytest.approx(-1 / 12), pytest.approx(1 / 12))
+    failed = compare_runs(a, b, rules=Rules(on_error="as-failure")).evidence
+    assert failed
+    assert failed.difference.n == 12
+    assert failed.bounds is None
+    broken = compare_runs(run("xx"), run("11"), rules=Rules(on_error="exclude"))
+    assert broken.reasons == ("no episode ended in both runs",)
+
+
+def test_bounds_hold_every_way_that_errors_might_have_ended() -> None:
+    a, b = "110x", "1x00"
+    evidence = compare_runs(run(a), run(b), rules=Rules(on_error="exclude")).evidence
+    assert evidence
+    assert evidence.bounds
+    values = [
+        compare_runs(run(a.replace("x", x)), run(b.replace("x", y))).evidence
+        for x in "01"
+        for y in "01"
+    ]
+    differences = [value.difference.value for value in values if value]
+    assert evidence.bounds == (min(differences), max(differences))
+    alone = compare_runs(run(a), run(b), rules=Rules(on_error="exclude", unpaired=True)).evidence
+    assert alone
+    assert alone.bounds == evidence.bounds
+
+
+def test_unequal_plans_are_compared_when_asked() -> None:
+    a = run("1" * 20 + "0" * 20, "1" * 20 + "0" * 20)
+    b = run("1" * 28 + "0" * 2, "1" * 28 + "0" * 2, plan_digest="other")
+    found = compare_runs(a, b, rules=Rules(unpaired=True))
+    assert found.verdict is Verdict.BETTER
+    assert found.evidence
+    assert found.evidence.pairs is None
+    assert found.evidence.test == "Boschloo exact"
+    assert len(found.evidence.tasks) == 2
+    other = run("1" * 28, plan_digest="other")
+    assert compare_runs(a, other, rules=Rules(unpaired=True)).reasons == (
+        "1 tasks are in one run only, s/1 for one",
+    )
+
+
+def test_pairs_see_what_independent_episodes_do_not() -> None:
+    a, b = run("01" * 40 + "0" * 20), run("01" * 40 + "1" * 10 + "0" * 10)
+    paired, unpaired = compare_runs(a, b), compare_runs(a, b, rules=Rules(unpaired=True))
+    assert paired.verdict is Verdict.BETTER
+    assert unpaired.verdict is Verdict.UNDERPOWERED
+    assert unpaired.needed
+    assert unpaired.needed.episodes > 1000
+
+
+def test_notes_say_what_a_reader_must_know() -> None:
+    note = Fingerprint(versions={}, mismatches=("bowl",))
+    a = run("10", fingerprint=note, privileged=True)
+    b = run("10", fingerprint=note, settings={"chunk": "8"})
+    assert compare_runs(a, b).notes == (
+        "A sees privileged state, which no robot has",
+        "B has settings chunk=8",
+        "both NOT COMPARABLE with others: bowl",
+    )
+
+
+def test_many_runs_share_letters_unless_told_apart() -> None:
+    found = compare_all([A, BETTER, A], names=["one", "two", "three"])
+    assert [(c.a, c.b) for c in found] == [("one", "two"), ("one", "three"), ("two", "three")]
+    assert found[0].evidence
+    assert found[0].evidence.p_adjusted == 3 * found[0].evidence.p_value
+    assert group_letters(found) == {"two": "a", "one": "b", "three": "b"}
+    apart = compare_all([A, BETTER, run("1", protocol="p@2")], names=["one", "two", "three"])
+    assert group_letters(apart) == {}
+
+
+def test_rules_that_mean_nothing_are_refused() -> None:
+    with pytest.raises(ValueError, match="a margin of 3 is no share"):
+        Rules(margin=3)
+    with pytest.raises(ValueError, match="a confidence of 95 is no share"):
+        Rules(confidence=95)
+
+
+RUNS = st.integers(2, 3).flatmap(
+    lambda tasks: st.lists(
+        st.integers(3, 10).flatmap(
+            lambda n: st.tuples(
+                st.text("01", min_size=n, max_size=n), st.text("01", min_size=n, max_size=n)
+            )
+        ),
+        min_size=tasks,
+        max_size=tasks,
+    )
+)
+
+
+@property_test
+@given(RUNS, st.integers(), st.booleans())
+def test_swapping_negates_and_order_changes_nothing(
+    tasks: list[tuple[str, str]], seed: int, unpaired: bool
+) -> None:
+    a, b = run(*(x for x, _ in tasks)), run(*(y for _, y in tasks))
+    rules = Rules(unpaired=unpaired)
+    there, back = compare_runs(a, b, rules=rules).evidence, compare_runs(b, a, rules=rules).evidence
+    assert there
+    assert back
+    for one, other in ((there.difference, back.difference), (there.new_tasks, back.new_tasks)):
+        if one and other:
+            assert one.low <= one.value <= one.high
+            assert (one.low, one.value, one.high) == pytest.approx(
+                (-other.high, -other.value, -other.low), abs=1e-9
+            )
+    assert there.p_value == pytest.approx(back.p_value)
+    shuffled = replace(b, episodes=tuple(Random(seed).sample(b.episodes, len(b.episodes))))
+    assert compare_runs(a, shuffled, rules=rules) == compare_runs(a, b, rules=rules)
+
+
+@property_test
+@given(RUNS)
+def test_more_pairs_make_it_narrower(tasks: list[tuple[str, str]]) -> None:
+    one = compare_runs(run(*(x for x, _ in tasks)), run(*(y for _, y in tasks))).evidence
+    four = compare_runs(run(*(4 * x for x, _ in tasks)), run(*(4 * y for _, y in tasks))).evidence
+    assert one
+    assert four
+    assert four.difference.high - four.difference.low < one.difference.high - one.difference.low
+
+
+@cache
+def verdict(gained: int, lost: int, n: int, margin: float) -> Verdict:
+    both = "1" * (n - gained - lost)
+    a, b = run("0" * gained + "1" * lost + both), run("1" * gained + "0" * lost + both)
+    return compare_runs(a, b, rules=Rules(margin=margin)).verdict
+
+
+def chance(verdicts: set[Verdict], gained: float, lost: float, margin: float) -> float:
+    """Exact chance of a verdict on 10 pairs: the sum over all tables."""
+    shares = [gained, lost, 1 - gained - lost]
+    tables = [(b, c, 10 - b - c) for b in range(11) for c in range(11 - b)]
+    return sum(
+        float(multinomial.pmf(table, 10, shares))
+        for table in tables
+        if verdict(*table[:2], 10, margin) in verdicts
+    )
+
+
+@pytest.mark.parametrize("discordance", [0.05, 0.3, 0.8])
+def test_equal_policies_are_told_apart_in_five_percent_at_most(discordance: float) -> None:
+    different = {Verdict.BETTER, Verdict.WORSE}
+    assert chance(different, discordance / 2, discordance / 2, 0.03) <= 0.05
+    assert chance(different, 0.8, 0, 0.03) > 0.9
+
+
+def test_policies_a_margin_apart_are_rarely_equivalent() -> None:
+    assert chance({Verdict.EQUIVALENT}, 0.5, 0.0, 0.5) <= 0.05
+    assert chance({Verdict.EQUIVALENT}, 0.0, 0.0, 0.5) == pytest.approx(1)

@@ -1,0 +1,97 @@
+"""Numbers of episodes are those of the closed forms, and keep what they promise when tried."""
+
+import numpy as np
+import pytest
+from statsmodels.stats.proportion import (
+    power_proportions_2indep,
+    samplesize_proportions_2indep_onetail,
+)
+
+from vlabench.metrics.power import (
+    Question,
+    connor,
+    detectable,
+    fleiss,
+    independent_discordance,
+    needs,
+    paired_power,
+    pairs_needed,
+    unpaired_needed,
+    unpaired_power,
+)
+from vlabench.metrics.significance import mcnemar
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.97, 0.95), (0.95, 0.9), (0.8, 0.7), (0.5, 0.9)])
+def test_unpaired_numbers_are_those_of_statsmodels(a: float, b: float) -> None:
+    expected = samplesize_proportions_2indep_onetail(b - a, a, power=0.8)  # halves alpha
+    assert fleiss(a, b) == pytest.approx(expected, abs=1e-6)
+    n = unpaired_needed(a, b)
+    assert n == int(np.ceil(expected))
+    power = power_proportions_2indep(b - a, a, n, return_results=False)
+    assert unpaired_power(n, a, b) == pytest.approx(power, abs=1e-9)
+    assert unpaired_power(n, a, b) >= 0.8
+
+
+def test_connors_number_worked_by_hand() -> None:
+    # Effect 0.1, discordance 0.38: (1.959964 sqrt(0.38) + 0.841621 sqrt(0.37))^2 / 0.01
+    assert independent_discordance(0.8, 0.7) == pytest.approx(0.38)
+    expected = (1.959964 * 0.6164414 + 0.841621 * 0.6082763) ** 2 / 0.01
+    assert connor(0.1, 0.38) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("effect", "discordance"), [(0.05, 0.14), (-0.1, 0.2), (0.05, 0.05)])
+def test_pairs_keep_their_promise_when_they_are_drawn(effect: float, discordance: float) -> None:
+    n = pairs_needed(effect, discordance)
+    assert connor(effect, discordance) <= n <= 1.1 * connor(effect, discordance) + 5
+    promised = paired_power(n, effect, discordance)
+    assert 0.8 <= promised < 0.83
+    assert paired_power(n - 1, effect, discordance) < promised + 0.01
+    gain = (discordance + effect) / 2
+    tables = np.random.default_rng(0).multinomial(
+        n, [gain, discordance - gain, 1 - discordance], 4000
+    )
+    kinds, counts = np.unique(tables[:, :2], axis=0, return_counts=True)
+    rejected = np.array([mcnemar(lost, gained) < 0.05 for gained, lost in kinds])
+    assert (rejected * counts).sum() / 4000 == pytest.approx(promised, abs=0.025)
+
+
+def test_without_an_effect_the_test_rejects_in_five_percent_at_most() -> None:
+    for n in (10, 50, 500):
+        for discordance in (0.02, 0.2, 1.0):
+            assert paired_power(n, 0, discordance) <= 0.05
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_the_detectable_gain_needs_so_many_episodes(paired: bool) -> None:
+    gain = detectable(400, 0.8, paired=paired)
+    if paired:
+        needed = pairs_needed(gain, independent_discordance(0.8, 0.8 + gain))
+    else:
+        needed = unpaired_needed(0.8, 0.8 + gain)
+    assert needed == pytest.approx(400, rel=0.03)
+    assert detectable(1600, 0.8, paired=paired) < 0.6 * gain
+
+
+def test_fewer_discordant_pairs_make_a_comparison_cheaper() -> None:
+    rows = needs(Question(rate=0.9, effect=0.05))
+    paired = [row.episodes for row in rows if row.discordance is not None]
+    assert paired == sorted(paired, reverse=True)
+    assert len(needs(Question(rate=0.9, effect=0.05, discordance=0.1))) == 2
+
+
+def test_impossible_questions_say_why() -> None:
+    with pytest.raises(ValueError, match="infinitely many pairs"):
+        connor(0, 0.1)
+    with pytest.raises(ValueError, match="infinitely many episodes"):
+        fleiss(0.5, 0.5)
+    with pytest.raises(ValueError, match="one alone succeeds less often than the rates differ"):
+        pairs_needed(0.1, 0.05)
+    with pytest.raises(ValueError, match=r"a success rate of 1\.05 is impossible"):
+        Question(rate=0.95, effect=0.1)
+    with pytest.raises(ValueError, match="a power of 1 is impossible"):
+        Question(rate=0.5, effect=0.1, power=1)
+    with pytest.raises(ValueError, match="more than 10000000 pairs"):
+        pairs_needed(1e-5, 0.5)
+    with pytest.raises(ValueError, match="no gain over"):
+        detectable(5, 0.9)

@@ -1,0 +1,207 @@
+"""What compare and power print."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.table import Table
+
+from vlabench.cli.tables import console, print_rows
+from vlabench.metrics import Comparison, Estimate, Evidence, Verdict, group_letters
+from vlabench.metrics.comparison import Pairs
+from vlabench.metrics.power import Question, detectable, needs
+from vlabench.record import Run
+
+
+def run_names(paths: Sequence[Path], runs: Sequence[Run]) -> list[str]:
+    """Name runs for people: by policy, by file too where two have one, then by place."""
+    names = [run.header.policy_id for run in runs]
+    if len(set(names)) < len(names):
+        names = [f"{name} ({path.stem})" for name, path in zip(names, paths, strict=True)]
+    if len(set(names)) < len(names):
+        names = [f"{name} #{place}" for place, name in enumerate(names, start=1)]
+    return names
+
+
+def print_comparisons(found: Sequence[Comparison], *, as_json: bool) -> None:
+    """Print the verdict first, then the numbers behind it."""
+    letters = group_letters(found)
+    if as_json:
+        rows = [{"sentence": sentence(c), **asdict(c)} for c in found]
+        print(json.dumps({"comparisons": rows, "letters": letters}, indent=1))
+        return
+    if len(found) == 1:
+        _print_one(found[0])
+        return
+    _print_many(found, letters)
+
+
+def sentence(c: Comparison) -> str:
+    """Say in one line what a comparison found, with its numbers."""
+    e = c.evidence
+    if e is None:
+        return f"{c.b} and {c.a} are NOT COMPARABLE: {'; '.join(c.reasons)}"
+    n = f"n = {e.difference.n} " + ("pairs" if e.pairs else "or more of each, unpaired")
+    sure = f"{n}, p {_p(e.p_adjusted, '= ')}"
+    if c.verdict is Verdict.BETTER:
+        return f"{c.b} is BETTER than {c.a} by {_points(e.difference)}, {sure}"
+    if c.verdict is Verdict.WORSE:
+        return f"{c.b} is WORSE than {c.a} by {_points(e.difference, sign=-1)}, {sure}"
+    if c.verdict is Verdict.EQUIVALENT:
+        margin = f"{100 * c.margin:g} points"
+        return f"{c.b} is EQUIVALENT to {c.a} within {margin}: {_points(e.difference)}, {sure}"
+    return f"UNDERPOWERED: {c.b} less {c.a} is {_points(e.difference)}, {sure}; {_wanted(c, e)}"
+
+
+def print_power(question: Question, episodes: int | None, *, as_json: bool) -> None:
+    """Print how many episodes each way of comparing needs, and what a number of them shows."""
+    found = needs(question)
+    shown = None if episodes is None else _detectable(question, episodes)
+    if as_json:
+        rows = [asdict(need) for need in found]
+        print(json.dumps({**asdict(question), "needs": rows, "detectable": shown}, indent=1))
+        return
+    out = console()
+    a, b, chance = question.rate, question.rate + question.effect, question.power
+    out.print(
+        f"{found[0].episodes} episodes of each run, the same ones, tell {b:.1%} from {a:.1%} with "
+        f"{chance:.0%} power at 95 % confidence ({found[0].design}); {found[-1].episodes} without "
+        "pairs",
+        soft_wrap=True,
+    )
+    print_rows([
+        {
+            "design": need.design,
+            "discordance": "-" if need.discordance is None else f"{need.discordance:.1%}",
+            "episodes of each run": need.episodes,
+        }
+        for need in found
+    ])  # fmt: skip
+    if shown is not None:
+        gains = ", ".join(
+            f"{'none' if gain is None else f'{100 * gain:.1f} points'} {how}"
+            for how, gain in shown.items()
+        )
+        out.print(f"{episodes} episodes of each run show a gain over {a:.1%} of: {gains}")
+    out.print(
+        "`vlabench compare` prints the discordance of two runs: episodes where one succeeds alone"
+    )
+
+
+def _detectable(question: Question, n: int) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    for how, paired in (("paired", True), ("unpaired", False)):
+        try:
+            found[how] = detectable(
+                n,
+                question.rate,
+                discordance=question.discordance,
+                paired=paired,
+                power=question.power,
+            )
+        except ValueError:  # no gain is large enough
+            found[how] = None
+    return found
+
+
+def _print_one(c: Comparison) -> None:
+    out = console()
+    out.print(sentence(c), soft_wrap=True, markup=False)
+    lines = [f"note: {note}" for note in c.notes]
+    if c.evidence is not None:
+        out.print(_effects(c.evidence))
+        lines = _explanations(c, c.evidence) + lines
+    for line in lines:
+        out.print(line, soft_wrap=True, markup=False)
+
+
+def _effects(e: Evidence) -> Table:
+    """Tabulate each task, then the suite under both questions."""
+    names = ("A alone", "B alone") if e.pairs else ()
+    table = Table(
+        "task", "n", "A", "B", *names, "B - A, points", "95 % interval", "p", "p, Holm",
+        box=None, pad_edge=False,
+    )  # fmt: skip
+    for task in e.tasks:
+        table.add_row(
+            task.task_id, str(task.difference.n), f"{task.rate_a:.1%}", f"{task.rate_b:.1%}",
+            *_alone(task.pairs), *_cells(task.difference), _p(task.p_value), _p(task.p_adjusted),
+        )  # fmt: skip
+    table.add_section()
+    rates = (f"{e.rate_a.value:.1%}", f"{e.rate_b.value:.1%}", *_alone(e.pairs))
+    for name, difference in (("these tasks", e.difference), ("new tasks like these", e.new_tasks)):
+        if difference:
+            p_value = _p(e.p_value) if difference is e.difference else ""
+            cells = _cells(difference)
+            table.add_row(f"all, {name}", str(difference.n), *rates, *cells, p_value, "")
+    return table
+
+
+def _explanations(c: Comparison, e: Evidence) -> list[str]:
+    lines = [
+        f"A = {c.a}: {_rate(e.rate_a)}",
+        f"B = {c.b}: {_rate(e.rate_b)}",
+        f"{c.verdict}: " + "; ".join(c.reasons),
+        f"decided by: {e.difference.method}, {e.difference.question}; {e.test}; margin "
+        f"{100 * c.margin:g} points",
+    ]
+    if e.bounds:
+        low, high = (100 * value for value in e.bounds)
+        lines.append(
+            f"errors are left out; counted against B the difference would be {low:+.1f} points, "
+            f"counted for B {high:+.1f}"
+        )
+    return lines
+
+
+def _print_many(found: Sequence[Comparison], letters: dict[str, str]) -> None:
+    out = console()
+    known = [(c, c.evidence) for c in found if c.evidence]
+    rates = {c.a: e.rate_a for c, e in known} | {c.b: e.rate_b for c, e in known}
+    if letters:
+        best, *rest = letters
+        alike = [name for name in rest if set(letters[name]) & set(letters[best])]
+        with_it = (
+            f"not told apart from {', '.join(alike)}" if alike else "told apart from all others"
+        )
+        out.print(f"best: {best}, {_rate(rates[best])}; {with_it}", soft_wrap=True, markup=False)
+        print_rows([
+            {"run": name, "letters": letters[name], "success": _rate(rates[name])}
+            for name in letters
+        ])  # fmt: skip
+        out.print("runs that share a letter were not told apart (p >= 0.05 after Holm, all pairs)")
+    for c in found:
+        out.print(sentence(c), soft_wrap=True, markup=False)
+    for note in dict.fromkeys(note for c in found for note in c.notes):
+        out.print(f"note: {note}", soft_wrap=True, markup=False)
+
+
+def _wanted(c: Comparison, e: Evidence) -> str:
+    if c.needed is None:
+        return "more of the same would tell little more"
+    unit = "pairs" if e.pairs else "episodes of each"
+    points = f"{100 * c.needed.effect:.3g} points"
+    return f"about {c.needed.episodes} {unit} would tell {points} from 0 with 80 % power"
+
+
+def _rate(rate: Estimate) -> str:
+    return f"{rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}] of n = {rate.n}"
+
+
+def _points(difference: Estimate, *, sign: int = 1) -> str:
+    low, high = sorted((sign * difference.low, sign * difference.high))
+    return f"{100 * sign * difference.value:.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _cells(difference: Estimate) -> tuple[str, str]:
+    low, high = 100 * difference.low, 100 * difference.high
+    return f"{100 * difference.value:+.1f}", f"{low:+.1f} to {high:+.1f}"
+
+
+def _alone(pairs: Pairs | None) -> tuple[str, ...]:
+    return (str(pairs.only_a), str(pairs.only_b)) if pairs else ()
+
+
+def _p(value: float, equals: str = "") -> str:
+    return "< 0.001" if value < 0.001 else f"{equals}{value:.3f}"

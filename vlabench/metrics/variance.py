@@ -1,0 +1,136 @@
+"""Means over tasks and the variance that tasks and repeated initial states leave them.
+
+A suite's mean weighs tasks equally, and initial states equally within a task. Its variance depends
+on the question. *These tasks*: tasks are strata, so that differences between them do not count, and
+repeats of one initial state are a cluster. *New tasks like these*: the tasks themselves are the
+sample.
+
+Either variance becomes the number of independent episodes that would have it. Score intervals for
+such a number of episodes keep their coverage near 0 and 1, where means plus or minus standard
+errors lose it (Korn & Graubard 1998, Survey Methodology 24:193-201; Dean & Pagano 2015, Journal of
+Survey Statistics and Methodology 3:484-503). `docs/coverage.md` says how well.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlabench.metrics.counts import Ints
+
+_PRIOR = 2.0
+"""Weight, in observations, of the variance that all have in common, beside a task's own few."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mean:
+    """A mean over tasks.
+
+    Attributes:
+        value: Mean over tasks of the mean over initial states.
+        variance: Of `value`, estimated.
+        episodes: Independent episodes that would have this variance; not whole.
+        units: What was sampled: initial states, or tasks.
+    """
+
+    value: float
+    variance: float
+    episodes: float
+    units: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Parts:
+    """Means of initial states (clusters) and of tasks (strata), and the whole."""
+
+    clusters: NDArray[np.float64]
+    stratum: Ints
+    sizes: Ints
+    strata: NDArray[np.float64]
+    square: float  # mean square of one episode about the mean of all
+    n: int
+
+    @property
+    def single(self) -> float:
+        """Variance of one episode about the mean of all, without bias."""
+        return self.square * self.n / (self.n - 1) if self.n > 1 else 0.0
+
+    @property
+    def value(self) -> float:
+        """Mean of all."""
+        return float(self.strata.mean())
+
+
+def over_these_tasks(values: NDArray[np.float64], task: Ints, state: Ints) -> Mean:
+    """Mean of `values` and its variance when tasks are strata, initial states are sampled.
+
+    A task's variance is pooled with that of all states about the common mean, which counts as much
+    as two states. Stratification then helps as far as the data show it, and a task with one state
+    counts as it would without strata.
+    """
+    parts = _parts(values, task, state)
+    m = parts.sizes
+    about = (parts.clusters - parts.strata[parts.stratum]) ** 2
+    within = np.bincount(parts.stratum, about)
+    common = max(_common(parts), parts.single * len(parts.clusters) / len(values))
+    each = (within + _PRIOR * common) / (m - 1 + _PRIOR)
+    variance = float((each / m).mean()) / len(m)
+    episodes = parts.single / variance if parts.single and variance else len(m) / (1 / m).mean()
+    return Mean(
+        value=parts.value, variance=variance, episodes=float(episodes), units=len(parts.clusters)
+    )
+
+
+def over_new_tasks(
+    values: NDArray[np.float64], task: Ints, state: Ints, *, prior: float = _PRIOR
+) -> Mean:
+    """Mean of `values` and its variance when tasks are sampled.
+
+    `prior` further tasks with the largest possible variance are added to it. Rates need two: tasks
+    that are rarely, but then often, solved are seldom in the sample, which then looks far too
+    certain. Differences are less skewed and need none. The variance is never below that of
+    `over_these_tasks`.
+
+    Raises:
+        ValueError: If there is one task only.
+    """
+    parts = _parts(values, task, state)
+    count = len(parts.strata)
+    if count < 2:
+        raise ValueError("one task says nothing about new tasks")
+    spread = float(((parts.strata - parts.value) ** 2).sum())
+    variance = (spread + prior * parts.square) / (count - 1 + prior) / count
+    variance = max(variance, over_these_tasks(values, task, state).variance)
+    episodes = parts.square / variance if parts.square and variance else float(count)
+    return Mean(value=parts.value, variance=variance, episodes=episodes, units=count)
+
+
+def _parts(values: NDArray[np.float64], task: Ints, state: Ints) -> _Parts:
+    if len(values) == 0:
+        raise ValueError("no episodes to count")
+    _, task = np.unique(task, return_inverse=True)
+    clusters, stratum = _cluster_means(values, task, state)
+    sizes = np.bincount(stratum)
+    strata = np.bincount(stratum, clusters) / sizes
+    squares, _ = _cluster_means((values - strata.mean()) ** 2, task, state)
+    square = float((np.bincount(stratum, squares) / sizes).mean())
+    return _Parts(clusters, stratum, sizes, strata, square, len(values))
+
+
+def _cluster_means(
+    values: NDArray[np.float64], task: Ints, state: Ints
+) -> tuple[NDArray[np.float64], Ints]:
+    """Return the mean of each initial state, and its task."""
+    width = int(state.max()) + 1
+    codes, index = np.unique(task * width + state, return_inverse=True)
+    return np.bincount(index, values) / np.bincount(index), (codes // width).astype(np.int64)
+
+
+def _common(parts: _Parts) -> float:
+    """Return the variance of states about the mean of all, as if there were no tasks."""
+    count = len(parts.clusters)
+    if count < 2:
+        return 0.0
+    square = (parts.clusters - parts.value) ** 2
+    each = np.bincount(parts.stratum, square) / parts.sizes
+    return float(each.mean()) * count / (count - 1)
