@@ -136,6 +136,15 @@ def test_a_drawn_token_is_what_its_own_probabilities_and_luck_say() -> None:
     assert torch.allclose(scored, expected.gather(-1, drawn[..., None])[..., 0])
 
 
+def test_the_first_actions_are_the_same_when_the_rest_is_not_drawn() -> None:
+    nano, seen = model(PRIVILEGED), observation(0)
+    luck = torch.rand((1, 3, 3), generator=torch.Generator().manual_seed(1))
+    batch = batch_of([seen], nano.words, nano.config)
+    whole, first = (decide(nano, batch, part, 1.0) for part in (luck, luck[:, :2]))
+    assert first.shape == (1, 2, 3)
+    assert torch.equal(whole[:, :2], first)
+
+
 def test_a_token_depends_on_those_before_it_and_on_no_later_one() -> None:
     nano, seen = model(PRIVILEGED), observation(0)
     plain = torch.zeros((1, 3, 3), dtype=torch.int64)

@@ -102,14 +102,14 @@ class TokenHead(nn.Module):
         Args:
             tokens: The backbone's, `[B, N, dim]`.
             seen: Which are there, `[B, N]`.
-            luck: Uniform numbers in [0, 1), `[B, H, A]`.
+            luck: Uniform numbers in [0, 1), `[B, H, A]`; with less than `H`, only the first actions
+                are drawn, which are the same whether or not the rest is.
             temperature: Of the draws; 0 takes the likeliest token and needs no luck.
         """
         before = torch.zeros((), device=tokens.device)
         slots, chunk = self.slot.unbind(), []
-        for context, lucky in zip(
-            self._context(tokens, seen).unbind(1), luck.unbind(1), strict=True
-        ):
+        contexts = self._context(tokens, seen)[:, : luck.shape[1]].unbind(1)
+        for context, lucky in zip(contexts, luck.unbind(1), strict=True):
             inner, row = context + before, list[Tensor]()
             for slot, uniforms in zip(slots, lucky.unbind(-1), strict=True):
                 logits = self.out(self.hidden(inner + slot))

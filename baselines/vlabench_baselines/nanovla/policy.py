@@ -75,7 +75,7 @@ class NanoPolicy:
     ) -> tuple[NDArray[np.float32], float]:
         batch = batch_of([observation], self._model.words, self._config)
         shape = (1, self._config.chunk, self._config.action_size)
-        uniforms = torch.from_numpy(luck.random(shape, dtype=np.float32))
+        uniforms = torch.from_numpy(luck.random(shape, dtype=np.float32))[:, : self._execute]
         if batch.names.shape[1] not in self._flops:
             with FlopCounterMode(display=False) as counter:
                 decide(self._model, batch, uniforms, self._temperature)
