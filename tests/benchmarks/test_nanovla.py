@@ -26,7 +26,8 @@ _LEAST = {"privileged": 100.0, "vision": 20.0}  # a second, on one core
 def test_a_core_takes_so_many_decisions_a_second(benchmark: Any, name: str) -> None:
     checkpoint = read_checkpoint(SHIPPED / name)
     config, luck = checkpoint.config, np.random.default_rng(0)
-    policy = NanoPolicy("sft", checkpoint.load_model(), checkpoint.origin)
+    execute = checkpoint.notes.get("execute")  # as `--policy sft` does
+    policy = NanoPolicy("sft", checkpoint.load_model(), checkpoint.origin, execute=execute)
     policy.reset(0, EpisodeSpec(task_id="a/b", init_index=0, scene_seed=0, policy_seed=0))
     privileged = {f"black_bowl_{n}": luck.normal(size=7) for n in range(_THINGS)}
     shown = Observation(
