@@ -1,6 +1,7 @@
 """Behaviour cloning: what it computes, that it learns, and that a kill changes nothing."""
 
 import csv
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from vlabench import SerialRunner, prepare, success_rate
+from vlabench import EpisodeSpec, SerialRunner, load_policy, prepare, success_rate
 from vlabench.demos import Demo
 from vlabench.errors import RecordError, SettingError
 from vlabench.plan import make_plan
@@ -17,13 +18,14 @@ from vlabench.recipe import read_recipe
 from vlabench.registry import load_suite, recipe_paths
 from vlabench_baselines.common.data import DataError, moments, scales, split, words_of
 from vlabench_baselines.common.log import draw_curves, read_log
-from vlabench_baselines.common.rollout import VALIDATION_SEED
+from vlabench_baselines.common.rollout import VALIDATION_SEED, rollout
 from vlabench_baselines.nanovla.checkpoint import read_checkpoint
 from vlabench_baselines.nanovla.config import NanoConfig
 from vlabench_baselines.nanovla.model import num_parameters
 from vlabench_baselines.nanovla.perception import Batch
 from vlabench_baselines.sft.recipe import TrainingRecipe
 from vlabench_baselines.sft.trainer import schedule, shifted, train
+from vlabench_suites.point_reach import PointReachEnv
 
 POINT_REACH = recipe_paths()["sft-point-reach"]
 QUICK = {
@@ -133,6 +135,7 @@ def test_the_miniature_recipe_learns_and_its_checkpoint_runs(tmp_path: Path) -> 
     records = [r for _, r in evaluation.run(SerialRunner(), path) if r is not None]
     assert success_rate(records).low > 0.9
     assert (tmp_path / "t" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert sys.float_info.min / 2 > 0, "whoever computes next would round otherwise"
 
 
 def test_a_killed_training_goes_on_to_the_same_losses(tmp_path: Path) -> None:
@@ -195,6 +198,11 @@ def test_a_folder_of_another_recipe_is_left_alone(tmp_path: Path) -> None:
     [
         ("training.stepps", "3", "recipe sft-point-reach: training: unknown key 'stepps'; did you"),
         ("training.steps", "0", "recipe sft-point-reach: training: steps is 0; expected at least"),
+        ("model.heads", "3", "recipe sft-point-reach: model: dim 32 is not a multiple of heads 3"),
+        ("model.depth", "0", "recipe sft-point-reach: model: depth is 0; expected at least 1"),
+        ("model.front", "vision", "recipe sft-point-reach: model: front 'vision' with 0 cameras"),
+        ("execute", "5", "recipe sft-point-reach: execute is 5; expected 0 to 4"),
+        ("family", "libero", "recipe sft-point-reach: family 'libero' has no suite 'point-reach'"),
         ("model.head", "tail", "model: head is 'tail', expected one of 'tokens', 'continuous'"),
     ],
 )
@@ -233,3 +241,17 @@ def test_the_one_task_recipe_learns_on_a_real_simulator(tmp_path: Path) -> None:
     last = read_log(tmp_path / "log.csv")[-1]
     assert int(last["success_n"]) == 10
     assert float(last["success_low"]) > 0.5
+
+
+def test_an_episode_that_breaks_does_not_end_a_training() -> None:
+    class Breaks(PointReachEnv):
+        def reset(self, episode: EpisodeSpec) -> None:
+            super().reset(episode)
+            if episode.init_index == 1:
+                raise RuntimeError("broken")
+
+    suite = load_suite("point-reach")
+    policy = load_policy("point-reach-expert", suite)
+    broken = replace(suite, make_env=Breaks)
+    assert rollout(suite, policy, SerialRunner(), tasks="*", episodes=3).n == 6
+    assert rollout(broken, policy, SerialRunner(), tasks="*", episodes=3).n == 4

@@ -36,17 +36,14 @@ class Scales:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NanoConfig:
-    """The architecture; with the weights, all there is to a model.
+class Architecture:
+    """What can be chosen freely.
 
     Attributes:
         front: `privileged` sees things with their names and poses, `vision` sees pictures.
         head: `tokens` predicts one of `bins` for each number of a chunk, one after the other;
             `continuous` predicts the numbers themselves.
         chunk: Actions of a decision, `H`.
-        cameras: What `vision` looks at.
-        words: The vocabulary; other words share a few spare places.
-        scales: Units.
         dim: Width of the backbone.
         depth: Layers of the backbone.
         widen: Width of their MLPs, in multiples of `dim`.
@@ -59,12 +56,9 @@ class NanoConfig:
         pictures_tokens: Tokens that a picture becomes.
     """
 
-    front: Front
-    head: Head
-    chunk: int
-    cameras: tuple[Camera, ...] = ()
-    words: tuple[str, ...] = ()
-    scales: Scales
+    front: Front = "privileged"
+    head: Head = "tokens"
+    chunk: int = 8
     dim: int = 128
     depth: int = 4
     widen: int = 2
@@ -75,11 +69,38 @@ class NanoConfig:
     pictures_dim: int = 64
     pictures_tokens: int = 16
 
-    def __post_init__(self) -> None:
+    def check(self, num_cameras: int) -> None:
+        """Refuse what no model can be made of.
+
+        Raises:
+            ValueError: With the first thing that is wrong.
+        """
+        for field in fields(Architecture):
+            value = getattr(self, field.name)
+            if isinstance(value, int) and value < 1:
+                raise ValueError(f"{field.name} is {value}; expected at least 1")
         if self.dim % self.heads:
             raise ValueError(f"dim {self.dim} is not a multiple of heads {self.heads}")
-        if (self.front == "vision") != bool(self.cameras):
-            raise ValueError(f"front {self.front!r} with {len(self.cameras)} cameras")
+        if (self.front == "vision") != bool(num_cameras):
+            raise ValueError(f"front {self.front!r} with {num_cameras} cameras")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NanoConfig(Architecture):
+    """The architecture and its units; with the weights, all there is to a model.
+
+    Attributes:
+        cameras: What `vision` looks at.
+        words: The vocabulary; other words share a few spare places.
+        scales: Units.
+    """
+
+    cameras: tuple[Camera, ...] = ()
+    words: tuple[str, ...] = ()
+    scales: Scales
+
+    def __post_init__(self) -> None:
+        self.check(len(self.cameras))
 
     @property
     def action_size(self) -> int:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from vlabench_baselines.nanovla.config import Front, Head
+from vlabench_baselines.nanovla.config import Architecture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,20 +29,17 @@ class DemosRecipe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRecipe:
-    """The architecture; see `NanoConfig`."""
+class ModelRecipe(Architecture):
+    """The architecture.
 
-    front: Front = "privileged"
-    head: Head = "tokens"
-    chunk: int = 8
+    Attributes:
+        cameras: What `vision` looks at, as `vlabench demos collect --camera` names them.
+    """
+
     cameras: tuple[str, ...] = ()
-    dim: int = 128
-    depth: int = 4
-    widen: int = 2
-    heads: int = 4
-    seeds: int = 4
-    head_dim: int = 128
-    bins: int = 256
+
+    def __post_init__(self) -> None:
+        self.check(len(self.cameras))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,3 +115,9 @@ class SftRecipe:
     training: TrainingRecipe
     execute: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.execute <= self.model.chunk:
+            raise ValueError(f"execute is {self.execute}; expected 0 to {self.model.chunk}")
+        if not f"{self.suite}-".startswith(f"{self.family}-"):
+            raise ValueError(f"family {self.family!r} has no suite {self.suite!r}")

@@ -46,6 +46,7 @@ from vlabench.runners.processes import ProcessRunner
 from vlabench.settings import parse_settings
 from vlabench.suite import Suite
 from vlabench_baselines.common.data import Moments, moments, scales, split, words_of
+from vlabench_baselines.common.device import compiled, device_of, no_denormals
 from vlabench_baselines.common.log import Log, draw_curves
 from vlabench_baselines.common.progress import Follower
 from vlabench_baselines.common.rollout import rollout
@@ -104,7 +105,8 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     config = _config(wanted, suite, kept)
     origin = _origin(wanted, suite, recipe, kept, demos_digest(folder, tasks=wanted.tasks))
     trainer = _Trainer(wanted, suite, config, origin, out, say)
-    trainer.run(moments(kept, config), moments(aside, config) if aside else None)
+    with no_denormals():
+        trainer.run(moments(kept, config), moments(aside, config) if aside else None)
     return trainer.finish().folder
 
 
@@ -205,8 +207,7 @@ class _Trainer:
         self._wanted, self._suite, self._origin = wanted, suite, origin
         self._out, self._say = out, say
         self._training = training = wanted.training
-        self._device = _device(wanted.device)
-        torch.set_flush_denormal(True)
+        self._device = device_of(wanted.device)
         torch.manual_seed(training.seed)
         self._model = NanoVLA(config).to(self._device)
         self._average = copy.deepcopy(self._model).requires_grad_(False)
@@ -219,7 +220,7 @@ class _Trainer:
         self._schedule = torch.optim.lr_scheduler.LambdaLR(
             self._optimizer, lambda step: schedule(step, training)
         )
-        self._loss = _compiled(self._model.loss, self._device)
+        self._loss = compiled(self._model.loss, self._device)
         self._step, self._seconds = 0, 0.0
         self._resume()
         self._log = Log(out / "log.csv", COLUMNS, self._step)
@@ -395,14 +396,3 @@ def _suite_settings(wanted: SftRecipe, suite: Suite) -> dict[str, Any]:
     known = settings_of(suite.make_env)
     chosen = {key: text for key, text in wanted.demos.settings.items() if key in known}
     return parse_settings(suite.make_env, chosen, f"suite {suite.id!r}")
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
-
-
-def _compiled(function: Any, device: torch.device) -> Any:
-    """Compile on a GPU; on a CPU it takes longer than it saves for models this small."""
-    return torch.compile(function) if device.type == "cuda" else function
