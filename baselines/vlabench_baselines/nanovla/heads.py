@@ -178,6 +178,30 @@ class ValueHead(nn.Module):
         return out.squeeze(-1)
 
 
+class JudgeHead(nn.Module):
+    """A token learner beside an encoding of a chunk, then an MLP with one output."""
+
+    def __init__(self, config: NanoConfig) -> None:
+        super().__init__()
+        width = config.head_dim
+        self.learner = TokenLearner(config)
+        self.chunk = nn.Sequential(
+            nn.Linear(config.chunk * config.action_size, width), nn.GELU(), nn.Linear(width, width)
+        )
+        self.body = nn.Sequential(
+            nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1)
+        )  # fmt: skip
+        self.low: Tensor
+        self.high: Tensor
+        _keep_scales(self, config)
+
+    def forward(self, tokens: Tensor, seen: Tensor, actions: Tensor) -> Tensor:
+        """Return logits, `[B, N]`, of chunks `[B, N, H, A]`."""
+        planned = self.chunk(unit(actions, self.low, self.high).clamp(-1, 1).flatten(-2))
+        out: Tensor = self.body(self.learner(tokens, seen).unsqueeze(1) + planned)
+        return out.squeeze(-1)
+
+
 def _keep_scales(head: nn.Module, config: NanoConfig) -> None:
     for name in ("low", "high"):
         value = torch.tensor(getattr(config.scales, f"action_{name}"), dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""The whole model: perception, backbone and one action head."""
+"""The whole model: perception, backbone and one head, for actions or for judging them."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,12 @@ from torch import Tensor, nn
 
 from vlabench_baselines.nanovla.backbone import Backbone
 from vlabench_baselines.nanovla.config import NanoConfig
-from vlabench_baselines.nanovla.heads import ContinuousHead, TokenHead
+from vlabench_baselines.nanovla.heads import (
+    ContinuousHead,
+    JudgeHead,
+    TokenHead,
+    ValueHead,
+)
 from vlabench_baselines.nanovla.language import SentenceEncoder, Words
 from vlabench_baselines.nanovla.perception import (
     Batch,
@@ -29,8 +34,8 @@ class Understood(NamedTuple):
     seen: Tensor
 
 
-class NanoVLA(nn.Module):
-    """A small vision-language-action model; see the package.
+class Trunk(nn.Module):
+    """Everything but a head: from what is seen and said to what is understood.
 
     Args:
         config: What it is made of.
@@ -48,12 +53,9 @@ class NanoVLA(nn.Module):
         )
         self.kinds = nn.Parameter(torch.randn(3, config.dim) * 0.02)
         self.backbone = Backbone(config)
-        self.head: TokenHead | ContinuousHead = (
-            TokenHead(config) if config.head == "tokens" else ContinuousHead(config)
-        )
 
-    def forward(self, batch: Batch) -> Understood:
-        """Run everything but the head."""
+    def understand(self, batch: Batch) -> Understood:
+        """Run it."""
         told = self.sentence(batch.sentences, self.embedding)[batch.sentence] + self.kinds[0]
         parts = [told]
         if self.state is not None:
@@ -72,10 +74,67 @@ class NanoVLA(nn.Module):
         seen = torch.cat([there, seen], dim=1)
         return Understood(self.backbone(tokens, seen), seen)
 
+
+class NanoVLA(Trunk):
+    """A small vision-language-action model; see the package.
+
+    Args:
+        config: What it is made of.
+    """
+
+    def __init__(self, config: NanoConfig) -> None:
+        super().__init__(config)
+        self.head: TokenHead | ContinuousHead = (
+            TokenHead(config) if config.head == "tokens" else ContinuousHead(config)
+        )
+
+    def forward(self, batch: Batch) -> Understood:
+        """Run everything but the head."""
+        return self.understand(batch)
+
     def loss(self, batch: Batch, actions: Tensor, weight: Tensor) -> Tensor:
         """Return the loss of behaviour cloning; actions `[B, H, A]`, weights `[B, H]`."""
         understood = self(batch)
         return self.head.loss(understood.tokens, understood.seen, actions, weight)
+
+
+class Critic(Trunk):
+    """VLA-RL's "homogeneous value model": the same kind of net, with one number at its end.
+
+    Args:
+        config: What it is made of.
+    """
+
+    def __init__(self, config: NanoConfig) -> None:
+        super().__init__(config)
+        self.head = ValueHead(config)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return values, `[B]`."""
+        understood = self.understand(batch)
+        value: Tensor = self.head(understood.tokens, understood.seen)
+        return value
+
+
+class Judge(Trunk):
+    """Scores a moment together with the chunk that is to be executed in it.
+
+    A process reward model and a critic of actions are both of this kind; a verifier picks the best
+    of several chunks by it.
+
+    Args:
+        config: What it is made of; its chunk and its scales say what actions look like.
+    """
+
+    def __init__(self, config: NanoConfig) -> None:
+        super().__init__(config)
+        self.head = JudgeHead(config)
+
+    def forward(self, batch: Batch, actions: Tensor) -> Tensor:
+        """Return logits of scores, `[B, N]`, of `N` chunks for each moment, `[B, N, H, A]`."""
+        understood = self.understand(batch)
+        score: Tensor = self.head(understood.tokens, understood.seen, actions)
+        return score
 
 
 def num_parameters(module: nn.Module) -> int:
