@@ -1,4 +1,4 @@
-.PHONY: setup demo test check format bench wheel-test clean
+.PHONY: setup demo test check gate format bench wheel-test clean
 
 setup:  ## fill .venv and install what drawing needs; does nothing where nothing is missing
 	@scripts/setup
@@ -14,6 +14,13 @@ check: setup  ## never modifies
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+gate: setup  ## this code against the committed baseline; 1 regression, 2 underpowered, 3 not comparable
+	rm -rf build/gate
+	.venv/bin/vlabench run --suite metaworld --policy metaworld-expert --protocol mt50 --episodes 10 \
+		--out build/gate/metaworld-expert.jsonl --quiet
+	.venv/bin/vlabench gate --baseline results/metaworld/metaworld-expert --candidate build/gate \
+		--margin 1 --junit build/gate/gate.xml
 
 format: setup
 	.venv/bin/ruff check --fix-only .

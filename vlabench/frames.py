@@ -17,7 +17,8 @@ def read_frame(paths: Path | str | Iterable[Path | str]) -> "pd.DataFrame":
     """Read runs into one table: a row an episode, with the columns of its run beside it.
 
     Rows are in the order of the files, and in each in the order in which episodes ended. `success`
-    is `True`, `False`, or missing where the episode broke: an error is not a failure.
+    is `True`, `False`, or missing where the episode broke: an error is not a failure. What an
+    ingested run does not say is missing too.
 
     Args:
         paths: One results file, or several.
@@ -44,6 +45,9 @@ def _frame(path: Path, run: Run) -> "pd.DataFrame":
     frame = pd.DataFrame(_columns(run.episodes))
     for place, (name, value) in enumerate(_run_columns(path, run).items()):
         frame.insert(place, name, value)
+    unknown = run.header.unknown
+    missing = [name for name in frame if {name, str(name).partition("_")[0]} & set(unknown)]
+    frame[missing] = float("nan")
     return frame
 
 

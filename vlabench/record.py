@@ -140,6 +140,28 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ingested:
+    """That another tool made a run, and what its files leave open.
+
+    Whatever they say, nothing is known of an ingested run's rules, cameras, simulator and machine:
+    its protocol and suite have version 0.
+
+    Attributes:
+        format: Who wrote the files: `lerobot`, `vla-eval`, `openvla` or `csv`.
+        sources: Name of each file to the SHA-256 of its bytes.
+        states_known: Whether equal `init_index` and `scene_seed` mean equal initial states in runs
+            of one plan; otherwise `init_index` only numbers attempts.
+        unknown: Fields of episodes and of the request that the files do not give. They are null in
+            a results file, and hold their defaults in memory, which mean nothing there.
+    """
+
+    format: str
+    sources: Mapping[str, str]
+    states_known: bool
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunHeader:
     """Everything needed to know what a run was and to do it again. First line of its file.
 
@@ -156,6 +178,7 @@ class RunHeader:
         settings: What `--set` changed, of suite and policy.
         fingerprint: The simulator.
         provenance: The process that began the run.
+        ingested: Where it comes from if vlabench did not run it; left out of the file where None.
         schema: Version of this format.
     """
 
@@ -171,7 +194,13 @@ class RunHeader:
     settings: Mapping[str, str] = field(default_factory=dict)
     fingerprint: Fingerprint = field(default_factory=Fingerprint)
     provenance: Provenance
+    ingested: Ingested | None = None
     schema: int = SCHEMA
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Fields that mean nothing in this run; empty where vlabench ran it."""
+        return self.ingested.unknown if self.ingested else ()
 
     @property
     def identity(self) -> dict[str, object]:

@@ -7,7 +7,7 @@ Each line says what it is in `kind`: `header`, `episode`, or `resumed` (another 
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from vlabench.record import (
     SCHEMA,
     EpisodeRecord,
     Fingerprint,
+    Ingested,
     Outcome,
     Provenance,
     Run,
@@ -29,6 +30,18 @@ from vlabench.record import (
 )
 
 _EPISODE_FIELDS = {field.name for field in fields(EpisodeRecord)}
+_NOTHING: Mapping[str, Any] = {
+    "steps": 0,
+    "decisions": 0,
+    "samples": 0,
+    "seconds": asdict(Seconds()),
+    "peak_mb": 0.0,
+    "scene_seed": 0,
+    "policy_seed": 0,
+    "seed": 0,
+}
+"""What stands in memory for what an ingested run does not say, and is null in its file."""
+_INSIDE = {"scene_seed": "episode", "policy_seed": "episode", "seed": "request"}
 
 
 class RunWriter:
@@ -88,7 +101,7 @@ class RunWriter:
         whole = _whole_lines(content)
         if _is_beginning_of_header(content):  # empty, or cut off within the very first line
             self._file.truncate(0)
-            self._append("header", asdict(header))
+            self._append("header", _header_row(header))
             return Run(header=header, episodes=())
         run = read_run(self.path)
         if differences := _differences(run.header, header):
@@ -101,10 +114,28 @@ class RunWriter:
         return run
 
     def _append(self, kind: str, row: dict[str, Any]) -> None:
-        text = json.dumps({"kind": kind, **dict(sorted(row.items()))}, allow_nan=False)
-        self._file.write(text.encode() + b"\n")
+        self._file.write(_line(kind, row))
         self._file.flush()
         os.fsync(self._file.fileno())
+
+
+def write_run(path: Path, run: Run) -> None:
+    """Write a whole run at once, to a file that is not there yet.
+
+    Raises:
+        RecordError: If it is there, or cannot be written.
+    """
+    if path.exists():
+        raise RecordError(f"{path} exists; records are never overwritten, choose another --out")
+    unknown = run.header.unknown
+    lines = [_line("episode", _with_nulls(asdict(record), unknown)) for record in run.episodes]
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(b"".join([_line("header", _header_row(run.header)), *lines]))
+        part.replace(path)
+    except OSError as error:
+        raise RecordError(f"cannot write {path}: {error.strerror}") from error
 
 
 def read_run(path: Path) -> Run:
@@ -128,7 +159,7 @@ def read_run(path: Path) -> Run:
             if row["kind"] == "resumed":
                 resumed.append(Provenance(**_without_kind(row)))
                 continue
-            record = _episode(row)
+            record = _episode(row, header.unknown)
         except (KeyError, TypeError, ValueError) as error:
             raise RecordError(f"{path}:{number} is not a record of this format: {error}") from error
         earlier = episodes.pop(record.episode.key, None)
@@ -174,7 +205,11 @@ def _header(path: Path, row: Mapping[str, Any] | None) -> RunHeader:
     try:
         content = _without_kind(row)
         fingerprint = content.pop("fingerprint")
+        ingested = _ingested(content.pop("ingested", None))
+        if ingested:
+            content = _without_nulls(content, ingested.unknown)
         return RunHeader(
+            ingested=ingested,
             request=PlanRequest(**content.pop("request")),
             provenance=Provenance(**content.pop("provenance")),
             cameras=tuple(content.pop("cameras")),
@@ -183,14 +218,16 @@ def _header(path: Path, row: Mapping[str, Any] | None) -> RunHeader:
             ),
             **content,
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{path}:1 is not a header of this format: {error}") from error
 
 
-def _episode(row: Mapping[str, Any]) -> EpisodeRecord:
+def _episode(row: Mapping[str, Any], unknown: Sequence[str] = ()) -> EpisodeRecord:
     content = _without_kind(row)
     if missing := _EPISODE_FIELDS - content.keys():
         raise ValueError(f"{', '.join(sorted(missing))} missing")
+    if unknown:
+        content = _without_nulls(content, unknown)
     for name in ("steps", "decisions", "samples"):
         if type(content[name]) is not int or content[name] < 0:
             raise ValueError(f"{name} is {content[name]!r}, expected a count")
@@ -202,6 +239,56 @@ def _episode(row: Mapping[str, Any]) -> EpisodeRecord:
         trace=None if trace is None else Trace(**trace),
         **content,
     )
+
+
+def _ingested(row: Mapping[str, Any] | None) -> Ingested | None:
+    if row is None:
+        return None
+    found = Ingested(**{**row, "unknown": tuple(row["unknown"])})
+    if strange := set(found.unknown) - _NOTHING.keys():
+        raise ValueError(f"{', '.join(sorted(strange))} cannot be unknown")
+    return found
+
+
+def _header_row(header: RunHeader) -> dict[str, Any]:
+    row = asdict(header)
+    if row["ingested"] is None:  # most runs; their files are as they were before there were others
+        del row["ingested"]
+    return _with_nulls(row, header.unknown)
+
+
+def _line(kind: str, row: dict[str, Any]) -> bytes:
+    text = json.dumps({"kind": kind, **dict(sorted(row.items()))}, allow_nan=False)
+    return text.encode() + b"\n"
+
+
+def _with_nulls(row: dict[str, Any], unknown: Sequence[str]) -> dict[str, Any]:
+    """Return a row with null for what is unknown, of those fields that such a row has."""
+    return _changed(row, unknown, lambda name, value: None)
+
+
+def _without_nulls(row: dict[str, Any], unknown: Sequence[str]) -> dict[str, Any]:
+    """Return a row with defaults for what is unknown, of those fields that such a row has."""
+
+    def default(name: str, value: object) -> object:
+        if value is not None:
+            raise ValueError(f"{name} is {value!r}, expected null: the header says it is unknown")
+        return _NOTHING[name]
+
+    return _changed(row, unknown, default)
+
+
+def _changed(
+    row: dict[str, Any], unknown: Sequence[str], change: Callable[[str, object], object]
+) -> dict[str, Any]:
+    changed = {
+        name: dict(value) if isinstance(value, dict) else value for name, value in row.items()
+    }
+    for name in unknown:
+        place = changed.get(_INSIDE[name]) if name in _INSIDE else changed
+        if place is not None and name in place:
+            place[name] = change(name, place[name])
+    return changed
 
 
 def _without_kind(row: Mapping[str, Any]) -> dict[str, Any]:

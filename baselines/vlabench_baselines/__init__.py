@@ -15,5 +15,7 @@ POLICIES = {
 }
 
 TRAINERS = {
+    "ire-vla": "vlabench_baselines.ire_vla.trainer:train",
     "sft": "vlabench_baselines.sft.trainer:train",
+    "vla-rl": "vlabench_baselines.vla_rl.trainer:train",
 }

@@ -28,8 +28,7 @@ from vlabench_baselines.nanovla.config import NanoConfig, Scales
 from vlabench_baselines.nanovla.heads import TokenHead, ValueHead
 from vlabench_baselines.nanovla.language import Words, split, vocabulary
 from vlabench_baselines.nanovla.model import NanoVLA
-from vlabench_baselines.nanovla.perception import batch_of, things, two_axes
-from vlabench_baselines.nanovla.policy import decide
+from vlabench_baselines.nanovla.perception import Batch, batch_of, things, two_axes
 
 CAMERA = Camera(name="front", height=32, width=32)
 SCALES = Scales(
@@ -89,6 +88,16 @@ def observation(seed: int, names: tuple[str, ...] = ("bowl_1", "plate_1")) -> Ob
         state=rng.normal(size=2).astype(np.float32),
         privileged={**poses, "gripper": rng.normal(size=7), "drawer": rng.normal(size=1)},
     )
+
+
+def decide(nano: NanoVLA, batch: Batch, luck: torch.Tensor, temperature: float) -> torch.Tensor:
+    """A chunk for each moment, in one batch; policies ask for one moment at a time."""
+    understood = nano(batch)
+    if isinstance(nano.head, TokenHead):
+        drawn = nano.head.sample(understood.tokens, understood.seen, luck, temperature)
+        return nano.head.code.decode(drawn)
+    chunks: torch.Tensor = nano.head(understood.tokens, understood.seen)
+    return chunks
 
 
 def logits_of(nano: NanoVLA, seen: Observation, chosen: torch.Tensor) -> torch.Tensor:
@@ -226,6 +235,19 @@ def test_names_and_sentences_share_words_and_unknown_ones_are_not_lost() -> None
     unknown = words.name("zebra")[0]
     assert 0 < unknown < words.sentence("a")[0]
     assert words.size == 1 + 16 + 4
+
+
+def test_numbers_of_words_are_kept_but_neither_changed_nor_without_end() -> None:
+    words = Words(("bowl",))
+    first = words.name("bowl_1")
+    assert words.name("bowl_1") is first
+    assert len(words.sentence("bowl_1")) != len(first), "a sentence is longer than a name"
+    with pytest.raises(ValueError, match="read-only"):
+        first[0] = 0
+    for number in range(10_000):
+        words.name(f"thing_{number}")
+    assert len(words._known) <= 4096
+    assert words.name("bowl_1").tolist() == first.tolist()
 
 
 def test_lora_starts_as_nothing_learns_alone_and_folds_away() -> None:

@@ -45,6 +45,12 @@ def timeless(record: EpisodeRecord) -> tuple[Any, ...]:
         "cache clear",
         "demos collect",
         "demos show",
+        "gate",
+        "ingest",
+        "scaling",
+        "stability",
+        "sweep",
+        "train",
     ],
 )
 def test_every_command_has_help(command: str, tmp_path: Path) -> None:

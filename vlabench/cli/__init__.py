@@ -7,7 +7,19 @@ import sys
 
 import typer
 
-from vlabench.cli import benching, comparing, demos, info, inspection, running, training
+from vlabench.cli import (
+    benching,
+    comparing,
+    demos,
+    gate,
+    info,
+    ingest,
+    inspection,
+    running,
+    stability,
+    sweep,
+    training,
+)
 from vlabench.errors import VlabenchError
 
 app = typer.Typer(
@@ -23,6 +35,10 @@ app = typer.Typer(
 running.register(app)
 inspection.register(app)
 comparing.register(app)
+stability.register(app)
+sweep.register(app)
+gate.register(app)
+ingest.register(app)
 info.register(app)
 benching.register(app)
 demos.register(app)

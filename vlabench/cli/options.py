@@ -18,6 +18,48 @@ ProtocolName = Annotated[
         show_default=False,
     ),
 ]
+PolicyId = Annotated[
+    str,
+    typer.Option("--policy", help="What is evaluated: see `vlabench list policies`.", metavar="ID"),
+]
+Tasks = Annotated[
+    str,
+    typer.Option(
+        "--tasks",
+        help="Which tasks: globs over task ids or over the part after the slash, "
+        "separated by commas.",
+        metavar="GLOB",
+    ),
+]
+Episodes = Annotated[
+    int | None,
+    typer.Option(
+        "--episodes",
+        help="Initial states for each task. [default: the protocol's own number]",
+        show_default=False,
+    ),
+]
+Repeats = Annotated[
+    int,
+    typer.Option("--repeats", help="Episodes for each initial state, with other policy draws."),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Root of every seed.")]
+Watchdog = Annotated[
+    float,
+    typer.Option(
+        "--watchdog", help="Seconds that a simulator or the policy may take for one answer."
+    ),
+]
+MaxErrors = Annotated[
+    int,
+    typer.Option(
+        "--max-errors", help="Stop after so many errors when nothing but errors comes back."
+    ),
+]
+RetryErrors = Annotated[
+    bool, typer.Option("--retry-errors", help="Run episodes that were errors again.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print the closing table only.")]
 RunFile = Annotated[Path, typer.Argument(help="A results file.", metavar="RUN")]
 RunFiles = Annotated[list[Path], typer.Argument(help="Results files.", metavar="RUN...")]
 Workers = Annotated[

@@ -9,7 +9,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlabench.cli.options import Json, ProtocolName, RunFile, Settings, SuiteId, Workers
+from vlabench.cli.options import (
+    Episodes,
+    Json,
+    MaxErrors,
+    PolicyId,
+    ProtocolName,
+    Quiet,
+    Repeats,
+    RetryErrors,
+    RunFile,
+    Seed,
+    Settings,
+    SuiteId,
+    Tasks,
+    Watchdog,
+    Workers,
+)
 
 if TYPE_CHECKING:
     from vlabench.evaluation import Evaluation
@@ -33,29 +49,12 @@ def register(app: typer.Typer) -> None:
 
 def run(
     suite: SuiteId,
-    policy: Annotated[
-        str, typer.Option(help="What is evaluated: see `vlabench list policies`.", metavar="ID")
-    ],
+    policy: PolicyId,
     protocol: ProtocolName = None,
-    tasks: Annotated[
-        str,
-        typer.Option(
-            help="Which tasks: globs over task ids or over the part after the slash, "
-            "separated by commas.",
-            metavar="GLOB",
-        ),
-    ] = "*",
-    episodes: Annotated[
-        int | None,
-        typer.Option(
-            help="Initial states for each task. [default: the protocol's own number]",
-            show_default=False,
-        ),
-    ] = None,
-    repeats: Annotated[
-        int, typer.Option(help="Episodes for each initial state, with other policy draws.")
-    ] = 1,
-    seed: Annotated[int, typer.Option(help="Root of every seed.")] = 0,
+    tasks: Tasks = "*",
+    episodes: Episodes = None,
+    repeats: Repeats = 1,
+    seed: Seed = 0,
     workers: Workers = None,
     out: Annotated[
         Path | None,
@@ -73,16 +72,10 @@ def run(
         bool, typer.Option("--actions", help="Keep the executed actions, for the replay policy.")
     ] = False,
     settings: Settings = None,
-    watchdog: Annotated[
-        float, typer.Option(help="Seconds that a simulator or the policy may take for one answer.")
-    ] = 600.0,
-    max_errors: Annotated[
-        int, typer.Option(help="Stop after so many errors when nothing but errors comes back.")
-    ] = 10,
-    retry_errors: Annotated[
-        bool, typer.Option("--retry-errors", help="Run episodes that were errors again.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print the closing table only.")] = False,
+    watchdog: Watchdog = 600.0,
+    max_errors: MaxErrors = 10,
+    retry_errors: RetryErrors = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Run a policy on a suite. The same command again goes on where the last one stopped."""
@@ -176,29 +169,47 @@ def run_to_end(
     quiet: bool,
 ) -> None:
     """Follow a run until it ends, report, and exit with 1 if it was not all good."""
+    hang = follow_to_end(evaluation, records, path, quiet=quiet)
+    report()
+    if not finished_well(evaluation, path, hang=hang):
+        sys.stdout.flush()
+        os._exit(1) if hang else sys.exit(1)  # a thread that hangs would keep the process
+
+
+def follow_to_end(
+    evaluation: "Evaluation",
+    records: "Generator[tuple[Run, EpisodeRecord | None]]",
+    path: Path,
+    *,
+    quiet: bool,
+) -> bool:
+    """Follow a run until it ends; return whether the policy hangs. Exits when interrupted."""
     from vlabench.cli.progress import follow
     from vlabench.errors import PolicyHangError
-    from vlabench.record import Outcome
-    from vlabench.store import read_run
 
-    hang = None
     try:
         follow(evaluation, records, path, quiet=quiet)
     except PolicyHangError as error:
-        hang = error
         print(f"vlabench: {error}", file=sys.stderr)
+        return True
     except KeyboardInterrupt as interrupt:
         records.close()  # ends the workers
         print("vlabench: interrupted; run the same command again to go on", file=sys.stderr)
         raise typer.Exit(130) from interrupt
-    report()
+    return False
+
+
+def finished_well(evaluation: "Evaluation", path: Path, *, hang: bool) -> bool:
+    """Return whether every episode ended without an error; say so if some were not begun."""
+    from vlabench.record import Outcome
+    from vlabench.store import read_run
+
     found = read_run(path)
-    if (left := len(evaluation.plan.episodes) - len(found.episodes)) and not hang:
+    left = len(evaluation.plan.episodes) - len(found.episodes)
+    if left and not hang:
         print(
             f"vlabench: stopped with {left} episodes left: nothing but errors came back. Run the "
             "same command again when the reason is gone; --retry-errors runs the errors again",
             file=sys.stderr,
         )
-    if hang or any(record.outcome is Outcome.ERROR for record in found.episodes):
-        sys.stdout.flush()
-        os._exit(1) if hang else sys.exit(1)  # a thread that hangs would keep the process
+    return not hang and all(record.outcome is not Outcome.ERROR for record in found.episodes)

@@ -64,7 +64,8 @@ def print_run(path: Path, run: Run, *, as_json: bool) -> None:
     privileged = " (privileged)" if header.privileged else ""
     out.print(
         f"{header.policy_id}{privileged} on {header.suite_id} v{header.suite_version} under "
-        f"{header.protocol}, seed {header.request.seed}, plan {header.plan_digest}"
+        f"{header.protocol}, seed {_said(run, 'seed', header.request.seed)}, "
+        f"plan {header.plan_digest}"
     )
     for camera in header.cameras:
         out.print(f"looks at {camera}")
@@ -76,10 +77,10 @@ def print_run(path: Path, run: Run, *, as_json: bool) -> None:
     )  # fmt: skip
     by_task = _by_task(run)
     for task, records in by_task.items():
-        table.add_row(*_cells(task, records))
+        table.add_row(*_cells(task, records, run))
     if len(by_task) > 1:
         table.add_section()
-        table.add_row(*_cells("all", run.episodes))
+        table.add_row(*_cells("all", run.episodes, run))
     out.print(table)
     for about, rate in _suite_rates(run).items():
         interval = f"{rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}] of n = {rate.n}"
@@ -127,18 +128,24 @@ def _by_task(run: Run) -> dict[str, list[EpisodeRecord]]:
     return dict(sorted(by_task.items(), key=lambda item: natural(item[0])))
 
 
-def _cells(name: str, records: Sequence[EpisodeRecord]) -> list[str]:
+def _said(run: Run, name: str, value: object) -> str:
+    """Return a value as text, `-` where an ingested run does not say."""
+    return "-" if name in run.header.unknown else str(value)
+
+
+def _cells(name: str, records: Sequence[EpisodeRecord], run: Run) -> list[str]:
     errors = sum(record.outcome is Outcome.ERROR for record in records)
     counted = len(records) - errors
-    steps = sum(record.steps for record in records) / len(records) if records else 0.0
-    time = duration(sum(record.seconds.total for record in records))
+    mean = sum(record.steps for record in records) / len(records) if records else 0.0
+    steps = _said(run, "steps", f"{mean:.1f}")
+    time = _said(run, "seconds", duration(sum(record.seconds.total for record in records)))
     if not counted:
-        return [name, "0", "-", "-", "-", str(errors), f"{steps:.1f}", time]
+        return [name, "0", "-", "-", "-", str(errors), steps, time]
     rate = success_rate(records, on_error="exclude")
     successes = sum(record.outcome is Outcome.SUCCESS for record in records)
     interval = f"{rate.low:.1%} to {rate.high:.1%}"
     return [name, str(counted), str(successes), f"{rate.value:.1%}", interval, str(errors),
-            f"{steps:.1f}", time]  # fmt: skip
+            steps, time]  # fmt: skip
 
 
 def _notes(run: Run) -> list[str]:
@@ -202,20 +209,21 @@ def _run_json(path: Path, run: Run) -> dict[str, object]:
         "run": str(path),
         "header": asdict(run.header),
         "notes": _notes(run),
-        "tasks": {task: _rate_json(records) for task, records in _by_task(run).items()},
-        "all": _rate_json(run.episodes),
+        "tasks": {task: _rate_json(records, run) for task, records in _by_task(run).items()},
+        "all": _rate_json(run.episodes, run),
         "suite": {about: asdict(rate) for about, rate in _suite_rates(run).items()},
     }
 
 
-def _rate_json(records: Sequence[EpisodeRecord]) -> dict[str, object]:
+def _rate_json(records: Sequence[EpisodeRecord], run: Run) -> dict[str, object]:
     errors = sum(record.outcome is Outcome.ERROR for record in records)
     rate = None if len(records) == errors else success_rate(records, on_error="exclude")
+    unknown = run.header.unknown
     return {
         "success_rate": None if rate is None else asdict(rate),
         "errors": errors,
-        "steps": sum(record.steps for record in records),
-        "seconds": _seconds(records),
+        "steps": None if "steps" in unknown else sum(record.steps for record in records),
+        "seconds": None if "seconds" in unknown else _seconds(records),
     }
 
 

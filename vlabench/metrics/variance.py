@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlabench.metrics.counts import Ints
+from vlabench.metrics.estimate import THESE_TASKS, Estimate
+from vlabench.metrics.intervals import edged_wilson, normal_quantile
 
 _PRIOR = 2.0
 """Weight, in observations, of the variance that all have in common, beside a task's own few."""
@@ -103,6 +105,30 @@ def over_new_tasks(
     variance = max(variance, over_these_tasks(values, task, state).variance)
     episodes = parts.square / variance if parts.square and variance else float(count)
     return Mean(value=parts.value, variance=variance, episodes=episodes, units=count)
+
+
+def rate_on_these_tasks(
+    success: NDArray[np.float64], task: Ints, state: Ints, *, confidence: float = 0.95
+) -> Estimate:
+    """Rate over these tasks with Wilson's interval for the independent episodes it is worth.
+
+    Args:
+        success: 0 or 1 of every episode, `[n]`.
+        task: Its task, `[n]`.
+        state: Its initial state, `[n]`.
+        confidence: Coverage of the interval.
+    """
+    mean = over_these_tasks(success, task, state)
+    z = normal_quantile(confidence)
+    low, high = edged_wilson(mean.value * mean.episodes, mean.episodes, z)
+    return Estimate(
+        value=mean.value,
+        low=min(float(low), mean.value),
+        high=max(float(high), mean.value),
+        n=len(success),
+        method=f"stratified Wilson {100 * confidence:g}%",
+        question=THESE_TASKS,
+    )
 
 
 def _parts(values: NDArray[np.float64], task: Ints, state: Ints) -> _Parts:

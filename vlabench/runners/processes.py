@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from queue import Empty, SimpleQueue
 from threading import Thread
+from typing import Self
 
 import cloudpickle
 import numpy as np
@@ -66,34 +67,56 @@ class ProcessRunner:
             PolicyHangError: If a call of the policy does not return; what was yielded stands.
         """
         queue = WorkQueue(episodes, stage.protocol)
-        desk = Desk(policy, stage.protocol.action.size)
-        count = min(self._num_workers, len(queue))
-        floor = _Floor(stage, desk, queue, count, self._watchdog, self._batch_wait)
-        try:
-            while floor.busy:
-                yield from floor.turn()
-        finally:
-            floor.stop()
+        with self.pool(stage, policy, min(self._num_workers, len(queue))) as pool:
+            yield from pool.work(queue)
+
+    def pool(self, stage: Stage, policy: Policy, workers: int | None = None) -> "Pool":
+        """Start the processes, for one run after the other; use it in a `with` statement.
+
+        Args:
+            stage: Where the policy acts, in every run.
+            policy: Which policy; what it does may change from run to run, as it learns.
+            workers: Simulators side by side; all of them when None.
+        """
+        count = self._num_workers if workers is None else workers
+        return Pool(stage, policy, count, self._watchdog, self._batch_wait)
 
 
-class _Floor:
-    """The workers of one run, and what each of them is doing."""
+class Pool:
+    """Worker processes that keep their scenes between runs; see `ProcessRunner.pool`."""
 
     def __init__(
-        self,
-        stage: Stage,
-        desk: Desk,
-        queue: WorkQueue,
-        count: int,
-        watchdog: float,
-        batch_wait: float,
+        self, stage: Stage, policy: Policy, count: int, watchdog: float, batch_wait: float
     ) -> None:
-        self._stage = cloudpickle.dumps(stage)
+        self._stage, self._protocol = cloudpickle.dumps(stage), stage.protocol
         self._cameras = stage.wants.cameras
-        self._desk, self._queue = desk, queue
+        self._desk = Desk(policy, stage.protocol.action.size)
+        self._queue = WorkQueue((), stage.protocol)
         self._watchdog, self._batch_wait = watchdog, batch_wait
-        self._caller = _Caller(desk)
+        self._caller = _Caller(self._desk)
         self._workers = [_Worker(index, self._stage, self._cameras) for index in range(count)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def run(self, episodes: Iterable[EpisodeSpec]) -> Iterator[EpisodeRecord]:
+        """Run `episodes`; see `Runner.run`. It is carried to its end, or the pool is of no use.
+
+        Raises:
+            PolicyHangError: If a call of the policy does not return; what was yielded stands.
+        """
+        return self.work(WorkQueue(episodes, self._protocol))
+
+    def work(self, queue: WorkQueue) -> Iterator[EpisodeRecord]:
+        """Run what is queued; see `run`."""
+        if self.busy:
+            raise RuntimeError("a run of this pool was left before its end")
+        self._queue = queue
+        while self.busy:
+            yield from self.turn()
 
     @property
     def busy(self) -> bool:

@@ -1,8 +1,9 @@
-"""How far a training is: a bar on a terminal, a line now and then elsewhere."""
+"""How far a training is (a bar on a terminal, lines elsewhere), and what took how long."""
 
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
@@ -17,6 +18,27 @@ from rich.progress import (
 
 T = TypeVar("T")
 _LINE_SECONDS = 30.0
+
+
+class Clock:
+    """Seconds that each part of something took."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, float] = {}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Count what happens inside as this part's."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.parts[name] = self.parts.get(name, 0.0) + time.monotonic() - started
+
+    @property
+    def total(self) -> float:
+        """All parts together."""
+        return sum(self.parts.values())
 
 
 class Follower:

@@ -1,5 +1,7 @@
 """Trying a model out while it is trained, in episodes that are neither trained on nor evaluated."""
 
+from collections.abc import Mapping
+
 from vlabench.metrics import Estimate, success_rate
 from vlabench.plan import make_plan
 from vlabench.policy import Policy
@@ -18,7 +20,7 @@ def rollout(
     *,
     tasks: str,
     episodes: int,
-    settings: dict[str, object] | None = None,
+    settings: Mapping[str, object] | None = None,
 ) -> Estimate:
     """Run some episodes of each task under the suite's protocol for training.
 
@@ -34,3 +36,15 @@ def rollout(
     with one_thread():
         records = list(runner.run(stage, policy, plan.episodes))
     return success_rate(records, on_error="exclude")
+
+
+def columns(estimate: Estimate, name: str = "success") -> dict[str, float]:
+    """Return a rate as the columns of a training's log."""
+    values = {"": estimate.value, "_low": estimate.low, "_high": estimate.high, "_n": estimate.n}
+    return {f"{name}{end}": value for end, value in values.items()}
+
+
+def told(estimate: Estimate) -> str:
+    """Return a rate as a training says it."""
+    interval = f"[{estimate.low:.1%}, {estimate.high:.1%}]"
+    return f"success {estimate.value:.1%} {interval} n={estimate.n} in training episodes"

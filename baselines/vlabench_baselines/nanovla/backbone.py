@@ -90,6 +90,8 @@ def merge_lora(backbone: Backbone) -> None:
             layer.merge()
             owner, _, attribute = name.rpartition(".")
             setattr(backbone.get_submodule(owner), attribute, layer.get_base_layer())
+    if hasattr(backbone, "peft_config"):
+        del backbone.peft_config  # peft takes a model that has one for adapted
     _thaw(backbone.parameters())
 
 

@@ -68,14 +68,14 @@ class TokenHead(nn.Module):
         Args:
             tokens: The backbone's, `[B, N, dim]`.
             seen: Which are there, `[B, N]`.
-            chosen: The chunk whose probability is asked for, `[B, H, A]`.
+            chosen: The chunk whose probability is asked for, `[B, H, A]`, or its first actions.
         """
         numbered = chosen + self._offsets(chosen)
         earlier = self.earlier(numbered)  # [B, H, A, width]
         so_far = functional.pad(earlier[:, :, :-1].cumsum(2), (0, 0, 1, 0))
         whole = self.before(numbered).sum(2)  # [B, H, width]
         before = functional.pad(whole[:, :-1], (0, 0, 1, 0))
-        context = self._context(tokens, seen) + before
+        context = self._context(tokens, seen)[:, : chosen.shape[1]] + before
         out: Tensor = self.out(self.hidden(context.unsqueeze(2) + so_far + self.slot))
         return out
 

@@ -17,6 +17,8 @@ from vlabench_baselines.nanovla.config import WORDS_PER_NAME, WORDS_PER_SENTENCE
 
 _SPARE = 16
 """Places that words outside the vocabulary share; 0 is no word."""
+_KEPT = 4096
+"""Texts whose numbers are kept, more than any suite has; bounds memory where texts never recur."""
 
 
 def split(text: str) -> list[str]:
@@ -39,20 +41,31 @@ class Words:
     def __init__(self, words: Sequence[str]) -> None:
         self._number = {word: 1 + _SPARE + place for place, word in enumerate(words)}
         self.size = 1 + _SPARE + len(words)
+        self._known: dict[tuple[str, int], NDArray[np.int64]] = {}
 
     def sentence(self, text: str) -> NDArray[np.int64]:
-        """Return the numbers of an instruction, `[WORDS_PER_SENTENCE]`."""
+        """Return the numbers of an instruction, `[WORDS_PER_SENTENCE]`, read-only."""
         return self._numbers(text, WORDS_PER_SENTENCE)
 
     def name(self, text: str) -> NDArray[np.int64]:
-        """Return the numbers of a thing's name, `[WORDS_PER_NAME]`."""
+        """Return the numbers of a thing's name, `[WORDS_PER_NAME]`, read-only."""
         return self._numbers(text, WORDS_PER_NAME)
 
     def _numbers(self, text: str, length: int) -> NDArray[np.int64]:
+        """Look a text up; the same few are asked for at every decision."""
+        key = text, length
+        if key not in self._known:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            self._known[key] = self._spell(text, length)
+        return self._known[key]
+
+    def _spell(self, text: str, length: int) -> NDArray[np.int64]:
         numbers = np.zeros(length, dtype=np.int64)
         for place, word in enumerate(split(text)[:length]):
             spare = 1 + crc32(word.encode()) % _SPARE
             numbers[place] = self._number.get(word, spare)
+        numbers.setflags(write=False)  # many share it
         return numbers
 
 

@@ -52,6 +52,11 @@ class Batch:
         moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
         return replace(self, **moved)
 
+    def pick(self, places: Tensor) -> Self:
+        """Return some of the moments, `[P]` of them."""
+        each = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "sentences"}
+        return replace(self, **{name: whole[places] for name, whole in each.items()})
+
     def __len__(self) -> int:
         return len(self.state)
 

@@ -9,12 +9,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vlabench.env import Observation
 from vlabench.episode import EpisodeSpec
+from vlabench.errors import SettingError
 from vlabench.policy import Decision
 from vlabench.spaces import ObservationSpec
 from vlabench_baselines.nanovla.checkpoint import Origin
 from vlabench_baselines.nanovla.heads import TokenHead
 from vlabench_baselines.nanovla.model import NanoVLA
 from vlabench_baselines.nanovla.perception import Batch, batch_of
+from vlabench_baselines.nanovla.search import GREEDY, Search, choose, luck_of, propose
 
 
 class NanoPolicy:
@@ -29,8 +31,11 @@ class NanoPolicy:
         model: In evaluation mode, on the CPU.
         origin: What it fits.
         digest: Of the checkpoint.
-        temperature: Of drawn tokens; 0 takes the likeliest. Continuous heads have none.
+        search: How many chunks are drawn for a decision, and which of them is taken.
         execute: How many actions of a chunk are handed over; all of them when None.
+
+    Raises:
+        SettingError: If several samples are asked of a continuous head.
     """
 
     def __init__(
@@ -40,12 +45,19 @@ class NanoPolicy:
         origin: Origin,
         *,
         digest: str = "",
-        temperature: float = 0.0,
+        search: Search = GREEDY,
         execute: int | None = None,
     ) -> None:
+        if search.samples > 1 and not isinstance(model.head, TokenHead):
+            raise SettingError(
+                f"samples={search.samples}, expected 1: this {policy_id!r} has a continuous head, "
+                "which draws nothing; a search needs a checkpoint with head = tokens"
+            )
         self.id, self.digest = policy_id, digest
-        self._model, self._config, self._temperature = model, model.config, temperature
+        self._model, self._config, self._search = model, model.config, search
+        self._judge = search.judge if search.samples > 1 else None
         self._execute = execute or self._config.chunk
+        self._drawn = max(self._execute, self._judge.config.chunk if self._judge else 0)
         self.observation = ObservationSpec(
             cameras=self._config.cameras,
             state=origin.state if self._config.state_size else "",
@@ -53,11 +65,11 @@ class NanoPolicy:
             privileged=self._config.front == "privileged",
         )
         self.action = origin.action
-        self._luck: dict[int, np.random.Generator] = {}
+        self._luck: dict[int, tuple[np.random.Generator, ...]] = {}
         self._flops: dict[int, float] = {}
 
     def reset(self, slot: int, episode: EpisodeSpec) -> None:
-        self._luck[slot] = np.random.default_rng(episode.policy_seed)
+        self._luck[slot] = luck_of(episode.policy_seed, self._search.samples)
 
     def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Decision:
         with torch.inference_mode():
@@ -66,38 +78,26 @@ class NanoPolicy:
                 for slot, observation in zip(slots, observations, strict=True)
             ]
         chunks = np.stack([chunk[: self._execute] for chunk, _ in answers])
-        low, high = self.action.low, self.action.high
-        flops = sum(cost for _, cost in answers) / len(answers)
-        return Decision(actions=np.clip(chunks, low, high, dtype=np.float32), flops=flops)
+        return Decision(
+            actions=np.clip(chunks, self.action.low, self.action.high, dtype=np.float32),
+            num_samples=self._search.samples,
+            flops=sum(cost for _, cost in answers) / len(answers),
+        )
 
     def _answer(
-        self, luck: np.random.Generator, observation: Observation
+        self, luck: Sequence[np.random.Generator], observation: Observation
     ) -> tuple[NDArray[np.float32], float]:
         batch = batch_of([observation], self._model.words, self._config)
-        shape = (1, self._config.chunk, self._config.action_size)
-        uniforms = torch.from_numpy(luck.random(shape, dtype=np.float32))[:, : self._execute]
-        if batch.names.shape[1] not in self._flops:
+        shape = (self._config.chunk, self._config.action_size)
+        lucky = np.stack([each.random(shape, dtype=np.float32) for each in luck])
+        uniforms, things = torch.from_numpy(lucky)[:, : self._drawn], batch.names.shape[1]
+        if things not in self._flops:
             with FlopCounterMode(display=False) as counter:
-                decide(self._model, batch, uniforms, self._temperature)
-            self._flops[batch.names.shape[1]] = float(counter.get_total_flops())
-        chunk = decide(self._model, batch, uniforms, self._temperature)
-        return chunk[0].numpy(), self._flops[batch.names.shape[1]]
+                self._decide(batch, uniforms)
+            self._flops[things] = float(counter.get_total_flops())
+        return self._decide(batch, uniforms).numpy(), self._flops[things]
 
-
-def decide(
-    model: NanoVLA, batch: Batch, uniforms: torch.Tensor, temperature: float
-) -> torch.Tensor:
-    """Return a chunk of actions for each moment, `[B, H, A]`.
-
-    Args:
-        model: In evaluation mode.
-        batch: The moments.
-        uniforms: The luck of drawn tokens, `[B, H, A]` in [0, 1); continuous heads need none.
-        temperature: Of drawn tokens.
-    """
-    understood = model(batch)
-    if isinstance(model.head, TokenHead):
-        drawn = model.head.sample(understood.tokens, understood.seen, uniforms, temperature)
-        return model.head.code.decode(drawn)
-    chunk: torch.Tensor = model.head(understood.tokens, understood.seen)
-    return chunk
+    def _decide(self, batch: Batch, luck: torch.Tensor) -> torch.Tensor:
+        """Return the chunk, `[H, A]`, that one moment's search ends with."""
+        chunks = propose(self._model, batch, luck, self._search.temperature)
+        return chunks[choose(self._model, batch, chunks, self._judge)]

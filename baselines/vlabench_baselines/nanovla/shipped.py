@@ -4,57 +4,79 @@ Shipped checkpoints lie in `checkpoints/METHOD-FAMILY-FRONT`, `sft-libero-privil
 this imports no torch.
 """
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 from vlabench.errors import MissingExtraError, SettingError
 from vlabench.policy import Policy
+from vlabench.protocol import Protocol
 from vlabench.suite import Suite
 from vlabench_baselines.nanovla.checkpoint import Checkpoint, CheckpointError, read_checkpoint
 
 FrontChoice = Literal["auto", "privileged", "vision"]
+VerifierChoice = Literal["consensus", "critic", "rprm"]
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
 
 
-def make_policy(
-    method: str,
-    suite: Suite,
-    *,
-    front: FrontChoice = "auto",
-    checkpoint: Path | None = None,
-    temperature: float = 0.0,
-    execute: int | None = None,
-) -> Policy:
-    """Make a policy of a checkpoint; see `sft.policy.make` for the arguments."""
-    for package in ("torch", "safetensors"):
-        if find_spec(package) is None:
-            raise MissingExtraError(f"policy {method!r}", package, "torch")
-    found = read_checkpoint(checkpoint or find_shipped(method, suite, front))
-    _check_family(found, suite)
-    if checkpoint and front not in ("auto", found.config.front):
-        raise SettingError(f"front={front}, and {checkpoint} is a {found.config.front} model")
-    if not 0 <= temperature <= 10:
-        raise SettingError(f"temperature={temperature:g}, expected a number from 0 to 10")
-    if execute is not None and not 1 <= execute <= found.config.chunk:
-        raise SettingError(
-            f"execute={execute}, expected 1 to {found.config.chunk}: {found.folder.name} decides "
-            f"on {found.config.chunk} actions at once"
+def policy_maker(method: str, what: str) -> Callable[..., Policy]:
+    """Return the function that makes a method's policy, as the table of policies wants it.
+
+    That function takes these settings:
+        front: `privileged` sees object poses, `vision` sees pictures; `auto` takes what there is,
+            privileged first, because it needs no OpenGL.
+        checkpoint: A folder that `vlabench train` wrote, instead of a shipped one.
+        execute: Actions of a chunk that are executed before it is asked again; None is what the
+            checkpoint was tried with.
+        samples: Chunks that are drawn for each decision; more than 1 need a temperature.
+        temperature: Of drawn action tokens; 0 takes the likeliest.
+        verifier: Which of several samples is executed: `consensus` takes the one nearest to all
+            others; `critic` and `rprm` are judges that the checkpoint carries.
+
+    It raises MissingExtraError if torch is not installed, CheckpointError if no checkpoint fits the
+    suite or it is damaged or lacks the judge, and SettingError for what makes no sense.
+
+    Args:
+        method: What records and shipped checkpoints call it.
+        what: What `vlabench list policies` says of it.
+    """
+
+    def make(
+        suite: Suite,
+        protocol: Protocol,
+        *,
+        front: FrontChoice = "auto",
+        checkpoint: Path | None = None,
+        execute: int | None = None,
+        samples: int = 1,
+        temperature: float = 0.0,
+        verifier: VerifierChoice = "consensus",
+    ) -> Policy:
+        for package in ("torch", "safetensors"):
+            if find_spec(package) is None:
+                raise MissingExtraError(f"policy {method!r}", package, "torch")
+        found = read_checkpoint(checkpoint or find_shipped(method, suite, front))
+        _check(found, suite, front, execute)
+        import torch
+
+        from vlabench_baselines.nanovla.policy import NanoPolicy
+        from vlabench_baselines.nanovla.search import Search
+
+        # Several threads round differently from one, and take longer for so small a model.
+        torch.set_num_threads(1)
+        judge = None if verifier == "consensus" else found.load_judge(verifier)
+        return NanoPolicy(
+            method,
+            found.load_model(),
+            found.origin,
+            digest=found.digest,
+            search=Search(samples=samples, temperature=temperature, judge=judge),
+            execute=execute or found.notes.get("execute"),
         )
-    import torch
 
-    from vlabench_baselines.nanovla.policy import NanoPolicy
-
-    # Several threads round differently from one, and take longer for so small a model.
-    torch.set_num_threads(1)
-    return NanoPolicy(
-        method,
-        found.load_model(),
-        found.origin,
-        digest=found.digest,
-        temperature=temperature,
-        execute=execute or found.notes.get("execute"),
-    )
+    make.__doc__ = what
+    return make
 
 
 def find_shipped(method: str, suite: Suite, front: FrontChoice = "auto") -> Path:
@@ -82,9 +104,16 @@ def _of_family(suite: Suite, family: str) -> bool:
     return suite.id == family or suite.id.startswith(f"{family}-")
 
 
-def _check_family(found: Checkpoint, suite: Suite) -> None:
+def _check(found: Checkpoint, suite: Suite, front: FrontChoice, execute: int | None) -> None:
     if not _of_family(suite, found.origin.family):
         raise CheckpointError(
             f"{found.folder} was trained for suites of {found.origin.family!r}, on "
             f"{found.origin.suite}; it knows nothing of suite {suite.id!r}"
+        )
+    if front not in ("auto", found.config.front):
+        raise SettingError(f"front={front}, and {found.folder} is a {found.config.front} model")
+    if execute is not None and not 1 <= execute <= found.config.chunk:
+        raise SettingError(
+            f"execute={execute}, expected 1 to {found.config.chunk}: {found.folder.name} decides "
+            f"on {found.config.chunk} actions at once"
         )

@@ -3,29 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from vlabench_baselines.common.expert import DemosRecipe
 from vlabench_baselines.nanovla.config import Architecture
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemosRecipe:
-    """Which demonstrations; they are collected if they are not there.
-
-    Attributes:
-        policy: The expert.
-        episodes: Attempts per task; only successes are kept.
-        noise: Largest standard deviation of noise on executed actions.
-        seed: Root of the episodes' seeds.
-        settings: Of the suite and the expert, as `--set` gives them.
-        folder: Demonstrations that lie elsewhere, LIBERO's own for instance; then nothing is
-            collected and the fields above mean nothing.
-    """
-
-    policy: str = ""
-    episodes: int = 50
-    noise: float = 0.0
-    seed: int = 0
-    settings: dict[str, str] = field(default_factory=dict)
-    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

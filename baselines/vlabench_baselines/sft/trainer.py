@@ -17,7 +17,6 @@ A training is one folder: `demos/`, `log.csv` and `curves.png`, `state.pt` to go
 
 import copy
 import math
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -28,17 +27,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vlabench.demos import (
-    Collection,
-    Demo,
-    Recording,
-    demos_digest,
-    prepare_collection,
-    read_demos,
-)
+from vlabench.demos import Demo, demos_digest, read_demos
 from vlabench.demos.collect import choose_cameras
-from vlabench.demos.storage import demo_files
-from vlabench.errors import RecordError
 from vlabench.provenance import provenance
 from vlabench.recipe import Recipe, fill
 from vlabench.registry import load_suite
@@ -47,9 +37,11 @@ from vlabench.settings import parse_settings
 from vlabench.suite import Suite
 from vlabench_baselines.common.data import Moments, moments, scales, split, words_of
 from vlabench_baselines.common.device import compiled, device_of, no_denormals
+from vlabench_baselines.common.expert import Demonstrations, workers
+from vlabench_baselines.common.folder import claim, load_state, save_state
 from vlabench_baselines.common.log import Log, draw_curves
 from vlabench_baselines.common.progress import Follower
-from vlabench_baselines.common.rollout import rollout
+from vlabench_baselines.common.rollout import columns, rollout, told
 from vlabench_baselines.nanovla.checkpoint import Checkpoint, Origin, save_checkpoint
 from vlabench_baselines.nanovla.config import NanoConfig
 from vlabench_baselines.nanovla.model import NanoVLA, num_parameters
@@ -93,11 +85,9 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     """
     wanted, say = fill(SftRecipe, recipe.values, f"recipe {recipe.name}"), Follower(quiet=quiet)
     suite = load_suite(wanted.suite)
-    collection = _collection(wanted, suite)
-    _claim(out, recipe)
-    folder = out / "demos" if collection else Path(wanted.demos.folder).expanduser()
-    if collection:
-        _collect(collection, folder, say)
+    demonstrations = Demonstrations(wanted.demos, suite, wanted.tasks, wanted.model.cameras)
+    claim(out, recipe)
+    folder = demonstrations.ready(out / "demos", say)
     say.say(f"reading {folder}")
     vision = wanted.model.front == "vision"
     demos = list(read_demos(folder, tasks=wanted.tasks, images=vision, privileged=not vision))
@@ -108,60 +98,6 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     with no_denormals():
         trainer.run(moments(kept, config), moments(aside, config) if aside else None)
     return trainer.finish().folder
-
-
-def _collection(wanted: SftRecipe, suite: Suite) -> Collection | None:
-    """Prepare to collect demonstrations; None if the recipe names some.
-
-    Raises:
-        VlabenchError: If there are none, or they cannot be collected.
-    """
-    recipe = wanted.demos
-    if recipe.folder:
-        demo_files(Path(recipe.folder).expanduser())
-        return None
-    rules = suite.training_protocol()
-    return prepare_collection(
-        suite.id,
-        recipe.policy,
-        request={"tasks": wanted.tasks, "episodes": recipe.episodes, "seed": recipe.seed},
-        settings=recipe.settings,
-        recording=Recording(
-            noise=recipe.noise, cameras=choose_cameras(rules, wanted.model.cameras)
-        ),
-        workers=_workers(),
-    )
-
-
-def _collect(collection: Collection, folder: Path, say: Follower) -> None:
-    """Collect what demonstrations are missing."""
-    planned = len(collection.evaluation.plan.episodes)
-    records = collection.run(ProcessRunner(_workers()), folder)
-    found, _ = next(records)
-    done = len(found.episodes)
-    if done < planned:
-        expert = collection.evaluation.policy.id
-        say.say(f"collecting demonstrations of {expert} into {folder}")
-    for _ in say.track(records, planned, "demonstrations", done):
-        pass
-
-
-def _workers() -> int:
-    return os.cpu_count() or 1
-
-
-def _claim(out: Path, recipe: Recipe) -> None:
-    """Make the folder this recipe's, or find that it is."""
-    mark = out / "recipe"
-    if mark.is_file():
-        if (found := mark.read_text().strip()) != recipe.digest:
-            raise RecordError(
-                f"{out} holds a training with recipe {found}, this recipe is {recipe.digest}; "
-                "choose another --out, or delete it"
-            )
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    mark.write_text(recipe.digest + "\n")
 
 
 def _config(wanted: SftRecipe, suite: Suite, demos: list[Demo]) -> NanoConfig:
@@ -312,17 +248,13 @@ class _Trainer:
         estimate = rollout(
             self._suite,
             NanoPolicy("sft", model, self._origin, execute=self._wanted.execute or None),
-            ProcessRunner(_workers()),
+            ProcessRunner(workers()),
             tasks=self._wanted.tasks,
             episodes=self._training.rollout_episodes,
             settings=settings,
         )
-        self._say.say(
-            f"step {self._step}: success {estimate.value:.1%} "
-            f"[{estimate.low:.1%}, {estimate.high:.1%}] n={estimate.n} in training episodes"
-        )
-        values = {"": estimate.value, "_low": estimate.low, "_high": estimate.high}
-        return {f"success{end}": value for end, value in values.items()} | {"success_n": estimate.n}
+        self._say.say(f"step {self._step}: {told(estimate)}")
+        return columns(estimate)
 
     def _save(self) -> None:
         state = {
@@ -333,15 +265,12 @@ class _Trainer:
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
         }
-        part = self._out / ".state.pt.part"
-        torch.save(state, part)
-        part.replace(self._out / "state.pt")
+        save_state(self._out, state)
 
     def _resume(self) -> None:
-        path = self._out / "state.pt"
-        if not path.is_file():
+        state = load_state(self._out, self._device)
+        if state is None:
             return
-        state = torch.load(path, map_location=self._device, weights_only=True)
         self._step, self._seconds = state["step"], state["seconds"]
         self._model.load_state_dict(state["model"])
         self._average.load_state_dict(state["average"])

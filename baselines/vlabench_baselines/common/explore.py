@@ -1,0 +1,256 @@
+"""Trying things out: episodes whose every decision is remembered with its probability.
+
+They run through the harness, under the suite's protocol for training, in a pool of workers that
+keeps its scenes from one iteration to the next.
+
+An episode gets one decision more than the horizon allows. It is executed, so that the simulator
+needs no special treatment, and forgotten; what it is made for is the moment before it, of which the
+critic is asked: an episode that time cut short has not ended, and its last decision is worth what
+would have followed.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vlabench.env import Observation
+from vlabench.episode import EpisodeSpec
+from vlabench.errors import VlabenchError
+from vlabench.plan import make_plan
+from vlabench.policy import Decision
+from vlabench.record import EpisodeRecord, Outcome
+from vlabench.runners import Stage
+from vlabench.runners.processes import Pool, ProcessRunner
+from vlabench.spaces import ObservationSpec
+from vlabench.suite import Suite
+from vlabench_baselines.common.actors import Actor
+from vlabench_baselines.common.device import one_thread
+from vlabench_baselines.nanovla.checkpoint import Origin
+from vlabench_baselines.nanovla.model import NanoVLA, Understood
+from vlabench_baselines.nanovla.perception import batch_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExploreRecipe:
+    """How episodes are run.
+
+    Attributes:
+        episodes: Of an iteration.
+        horizon: Control steps of an episode; 0 for the protocol's.
+        workers: Simulators side by side; 0 for one a core.
+        batched: See `Explorer`.
+    """
+
+    episodes: int = 160
+    horizon: int = 0
+    workers: int = 0
+    batched: bool = True
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise ValueError(f"episodes is {self.episodes}; expected at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trajectory:
+    """One episode as reinforcement learning needs it, of `T` decisions.
+
+    Attributes:
+        episode: Which one.
+        success: Whether it ended in one; the only reward there is.
+        timed_out: Whether time ran out, so that it did not end.
+        steps: Control steps.
+        observations: What was seen before each decision, and, if time ran out, after the last.
+        chosen: The decisions, `[T, E, A]`, as an `Actor` draws them.
+        log_probs: Of them, as they were drawn, `[T]`.
+        features: What the backbone made of `observations`, if that was to be kept.
+    """
+
+    episode: EpisodeSpec
+    success: bool
+    timed_out: bool
+    steps: int
+    observations: Sequence[Observation]
+    chosen: Tensor
+    log_probs: Tensor
+    features: Sequence[Understood] = ()
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+
+class _Trail:
+    """What an episode in progress has given so far."""
+
+    def __init__(self, seed: int) -> None:
+        self.luck = np.random.default_rng(seed)
+        self.observations: list[Observation] = []
+        self.chosen: list[Tensor] = []
+        self.log_probs: list[Tensor] = []
+        self.features: list[Understood] = []
+
+
+class Explorer:
+    """A policy that draws its decisions and remembers them.
+
+    Args:
+        model: Which is asked; it may learn between runs.
+        origin: What it fits.
+        actor: How decisions are drawn from its head.
+        execute: Actions of a decision, `E`.
+        batched: Whether all slots that wait are asked about at once. That is several times as
+            fast, and not the same to the last digit: who waits together is a matter of timing.
+        keep_features: Whether to remember what the backbone made of each moment.
+    """
+
+    id, digest = "explorer", ""
+
+    def __init__(
+        self,
+        model: NanoVLA,
+        origin: Origin,
+        actor: Actor,
+        *,
+        execute: int,
+        batched: bool = True,
+        keep_features: bool = False,
+    ) -> None:
+        config = model.config
+        self._model, self._actor, self._execute = model, actor, execute
+        self._batched, self._keep_features = batched, keep_features
+        self.action = origin.action
+        self.observation = ObservationSpec(
+            cameras=config.cameras,
+            state=origin.state if config.state_size else "",
+            state_size=config.state_size,
+            privileged=config.front == "privileged",
+        )
+        self._slots: dict[int, _Trail] = {}
+        self._trails: dict[str, _Trail] = {}
+
+    def reset(self, slot: int, episode: EpisodeSpec) -> None:
+        """Begin an episode; see `Policy.reset`."""
+        self._slots[slot] = self._trails[episode.key] = _Trail(episode.policy_seed)
+
+    @torch.no_grad()
+    def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Decision:
+        """Draw decisions; see `Policy.act`."""
+        size = len(slots) if self._batched else 1
+        actions = torch.cat(
+            [
+                self._draw([self._slots[slot] for slot in slots[at : at + size]], seen)
+                for at in range(0, len(slots), size)
+                for seen in (observations[at : at + size],)
+            ]
+        )
+        low, high = self.action.low, self.action.high
+        return Decision(actions=np.clip(actions.numpy(), low, high, dtype=np.float32))
+
+    def _draw(self, trails: Sequence[_Trail], observations: Sequence[Observation]) -> Tensor:
+        config = self._model.config
+        device = next(self._model.parameters()).device
+        batch = batch_of(observations, self._model.words, config).to(device)
+        understood = self._model(batch)
+        shape = (self._execute, config.action_size)
+        luck = np.stack([trail.luck.random(shape, dtype=np.float32) for trail in trails])
+        chosen = self._actor.draw(understood, torch.from_numpy(luck).to(device))
+        log_probs = self._actor.log_probs(understood, chosen)
+        for row, (trail, observation) in enumerate(zip(trails, observations, strict=True)):
+            trail.observations.append(observation)
+            trail.chosen.append(chosen[row].cpu())
+            trail.log_probs.append(log_probs[row].cpu())
+            if self._keep_features:
+                trail.features.append(Understood(*(part[row].cpu() for part in understood)))
+        return self._actor.actions(chosen).cpu()
+
+    def hand_over(self, record: EpisodeRecord, horizon: int) -> Trajectory | None:
+        """Return what an episode that ended has given, and forget it; None if it broke."""
+        trail = self._trails.pop(record.episode.key, None)
+        if record.outcome is Outcome.ERROR or trail is None:
+            return None
+        timed_out = record.steps > horizon
+        kept = len(trail.chosen) - timed_out
+        return Trajectory(
+            episode=record.episode,
+            success=record.outcome is Outcome.SUCCESS and not timed_out,
+            timed_out=timed_out,
+            steps=min(record.steps, horizon),
+            observations=trail.observations,
+            chosen=torch.stack(trail.chosen[:kept]),
+            log_probs=torch.stack(trail.log_probs[:kept]),
+            features=trail.features,
+        )
+
+
+class ExploringError(VlabenchError):
+    """A simulator that breaks in every episode."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arena:
+    """Where a policy explores.
+
+    Attributes:
+        suite: Whose tasks.
+        settings: Of the suite, parsed.
+        execute: Actions of a decision.
+        horizon: Control steps of an episode; 0 for the protocol's.
+        workers: Simulators side by side.
+    """
+
+    suite: Suite
+    settings: Mapping[str, Any]
+    execute: int
+    horizon: int = 0
+    workers: int = 2
+
+    def horizon_of(self, task_id: str) -> int:
+        """Return the control steps of an episode: whole decisions, at least the protocol's."""
+        steps = self.horizon or self.suite.training_protocol().horizon(task_id)
+        return -(-steps // self.execute) * self.execute
+
+    def stage(self, wants: ObservationSpec) -> Stage:
+        """Return where episodes run: the training protocol's, with one decision more."""
+        rules = self.suite.training_protocol()
+        horizons = tuple(
+            (prefix, self.horizon_of(f"{prefix}/") + self.execute) for prefix, _ in rules.horizons
+        )
+        longer = replace(rules, horizons=horizons, replan_steps=None)
+        return Stage(suite=self.suite, protocol=longer, wants=wants, settings=self.settings)
+
+    def episodes(self, tasks: str, count: int, seed: int) -> tuple[EpisodeSpec, ...]:
+        """Plan training episodes: `count` initial states of each task."""
+        rules = self.suite.training_protocol()
+        return make_plan(self.suite, rules.name, tasks=tasks, episodes=count, seed=seed).episodes
+
+    @contextmanager
+    def pool(self, explorer: Explorer) -> Iterator[Pool]:
+        """Start the workers."""
+        with ProcessRunner(self.workers).pool(self.stage(explorer.observation), explorer) as pool:
+            yield pool
+
+    def explore(
+        self, pool: Pool, explorer: Explorer, episodes: Iterable[EpisodeSpec]
+    ) -> list[Trajectory]:
+        """Run episodes; return them in the order of their keys, without those that broke.
+
+        Raises:
+            ExploringError: If all of them broke.
+        """
+        found, broken = list[Trajectory](), list[str]()
+        with one_thread():
+            for record in pool.run(episodes):
+                horizon = self.horizon_of(record.episode.task_id)
+                if trajectory := explorer.hand_over(record, horizon):
+                    found.append(trajectory)
+                else:
+                    broken.append(record.error or "")
+        if broken and not found:
+            last = broken[-1].strip().splitlines()[-1:]
+            raise ExploringError(f"every one of {len(broken)} episodes broke; the last: {last}")
+        return sorted(found, key=lambda one: one.episode.key)

@@ -1,0 +1,1 @@
+"""iRe-VLA and the baselines of its paper."""

@@ -1,0 +1,448 @@
+"""iRe-VLA (arXiv 2501.16664): reinforcement and supervised learning in turn.
+
+For each task: stage 1 improves the action head by PPO while the backbone is frozen, what it makes
+of a moment being computed once; stage 2 clones the expert's demonstrations and the policy's own
+successes, backbone (LoRA) and head. The other two methods of its tables are in the same program:
+`ire-vla-freeze` freezes the backbone in stage 2 as well; `ppo-replay` trains everything in stage 1,
+and stage 2 replays the demonstrations alone.
+
+What differs from the paper, or is not in it:
+ 1. The policy is a NanoVLA, which decides on chunks of actions, not BLIP-2 3B on single ones.
+ 2. Its mean squared error gives no spread to explore with: a standard deviation for each number of
+    an action is learned beside the head, from a recipe's value on, anew for each task.
+ 3. No number is published: PPO's, LoRA's, the shares of the two data sets, when a task is learnt.
+    They are the recipe's.
+ 4. Stage 2 draws a batch from either set at each step; `share` weighs their losses.
+ 5. `ppo-replay` has a critic head on the detached output of its backbone.
+ 6. Eyes and word embeddings belong to the backbone: LoRA leaves them as they are, `rank = 0` trains
+    them too.
+
+A training is one folder: `log.csv` and `curves.png`, `replay/` with the successes, `state.pt` to go
+on from, and `checkpoint/`, the policy after the last task. Nothing is selected.
+"""
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vlabench.demos import demos_digest, read_demos
+from vlabench.episode import EpisodeSpec
+from vlabench.recipe import Recipe, fill
+from vlabench.registry import load_suite
+from vlabench.runners.processes import ProcessRunner
+from vlabench.settings import parse_settings
+from vlabench.suite import Suite
+from vlabench_baselines.common.actors import GaussianActor
+from vlabench_baselines.common.data import Moments, moments
+from vlabench_baselines.common.device import device_of, no_denormals
+from vlabench_baselines.common.experience import Experience, gather
+from vlabench_baselines.common.expert import Demonstrations, workers
+from vlabench_baselines.common.explore import Arena, Explorer, Trajectory
+from vlabench_baselines.common.folder import claim, load_state, save_state
+from vlabench_baselines.common.learner import Learner
+from vlabench_baselines.common.log import Log, draw_curves
+from vlabench_baselines.common.progress import Clock, Follower
+from vlabench_baselines.common.rollout import columns, rollout, told
+from vlabench_baselines.common.start import origin_from, read_start
+from vlabench_baselines.ire_vla.recipe import IreVlaRecipe
+from vlabench_baselines.ire_vla.replay import Replay
+from vlabench_baselines.nanovla.backbone import add_lora, merge_lora
+from vlabench_baselines.nanovla.checkpoint import (
+    Checkpoint,
+    Origin,
+    save_checkpoint,
+)
+from vlabench_baselines.nanovla.heads import ContinuousHead, ValueHead
+from vlabench_baselines.nanovla.model import NanoVLA, Understood
+from vlabench_baselines.nanovla.policy import NanoPolicy
+from vlabench_baselines.sft.trainer import shifted
+
+COLUMNS = (
+    "iteration",
+    "task",
+    "stage",
+    "episodes",
+    "seconds",
+    "exploring",
+    "length",
+    "entropy",
+    "kl",
+    "clipped",
+    "gradient_norm",
+    "value_error",
+    "explained",
+    "loss",
+    "success",
+    "success_low",
+    "success_high",
+    "success_n",
+    "success_expert",
+    "success_expert_low",
+    "success_expert_high",
+    "success_expert_n",
+    "seconds_exploring",
+    "seconds_learning",
+    "seconds_validating",
+)
+_PANELS = {
+    "success, greedily, of all tasks": ("success", "success_expert"),
+    "success in exploring one task": ("exploring",),
+    "control steps": ("length",),
+    "entropy, nats": ("entropy",),
+    "KL, nats a decision": ("kl",),
+    "critic": ("value_error", "explained"),
+    "loss of stage 2": ("loss",),
+    "seconds": ("seconds_exploring", "seconds_learning", "seconds_validating"),
+}
+
+
+def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
+    """Carry out an iRe-VLA recipe; the same again goes on where it stopped.
+
+    Args:
+        recipe: See `IreVlaRecipe`.
+        out: The training's folder.
+        quiet: Whether to say nothing.
+
+    Returns:
+        The folder of the checkpoint.
+
+    Raises:
+        SettingError: If the recipe says something else.
+        CheckpointError: If it starts from a checkpoint that is missing or has action tokens.
+        RecordError: If the folder holds another training.
+    """
+    wanted, say = fill(IreVlaRecipe, recipe.values, f"recipe {recipe.name}"), Follower(quiet=quiet)
+    suite, expert = load_suite(wanted.suite), load_suite(wanted.expert)
+    start = read_start(wanted.start, suite, front=wanted.front, head="continuous", who="iRe-VLA")
+    arena = Arena(
+        suite=suite,
+        settings=parse_settings(suite.make_env, wanted.settings, f"suite {suite.id!r}"),
+        execute=int(start.notes.get("execute", start.config.chunk)),
+        horizon=wanted.explore.horizon,
+        workers=wanted.explore.workers or workers(),
+    )
+    arena.episodes(wanted.tasks, 1, wanted.seed)  # a wrong task is found before it begins
+    cameras = [f"{c.name}:{c.width}x{c.height}:{c.quality}" for c in start.config.cameras]
+    demonstrations = Demonstrations(wanted.demos, expert, "*", cameras)
+    claim(out, recipe)
+    folder = demonstrations.ready(out / "demos", say)
+    say.say(f"reading {folder}")
+    vision = start.config.front == "vision"
+    demos = list(read_demos(folder, images=vision, privileged=not vision))
+    origin = origin_from(
+        start, recipe, suite, family=wanted.family, steps=wanted.supervise.steps, seed=wanted.seed
+    )
+    origin = replace(origin, data=demos_digest(folder))
+    trainer = _Trainer(wanted, arena, expert, start, origin, moments(demos, start.config), out, say)
+    with no_denormals():
+        trainer.run()
+    return trainer.finish().folder
+
+
+class _Trainer:
+    """One training: the policy, its successes, and what is needed to go on."""
+
+    def __init__(
+        self,
+        wanted: IreVlaRecipe,
+        arena: Arena,
+        expert: Suite,
+        start: Checkpoint,
+        origin: Origin,
+        demos: Moments,
+        out: Path,
+        say: Follower,
+    ) -> None:
+        self._wanted, self._arena, self._expert, self._origin = wanted, arena, expert, origin
+        self._demos, self._out, self._say = demos, out, say
+        self._device = device_of(wanted.device)
+        torch.manual_seed(wanted.seed)
+        self._model = start.load_model().to(self._device)
+        self._tasks = [e.task_id for e in arena.episodes(wanted.tasks, 1, wanted.seed)]
+        self._replay = Replay(out / "replay")
+        self._task, self._within, self._row, self._episodes, self._seconds = 0, 0, 0, 0, 0.0
+        self._shares: list[float] = []
+        self._reinforce: _Reinforce | None = None
+        self._resume()
+        self._log = Log(out / "log.csv", COLUMNS, self._row)
+
+    def run(self) -> None:
+        """Learn one task after the other."""
+        if not self._row:
+            self._add(Clock(), "start", self._validate())
+        while self._task < len(self._tasks):
+            self._say.say(f"task {self._task + 1} of {len(self._tasks)}: {self._tasks[self._task]}")
+            self._explore_task()
+            self._supervise()
+            self._task, self._within, self._shares = self._task + 1, 0, []
+            self._reinforce = None
+            self._save()
+
+    def _explore_task(self) -> None:
+        """Stage 1: explore and learn until the task is learnt, or the iterations are over."""
+        stage = self._wanted.reinforce
+        reinforce = self._reinforce = self._reinforce or self._begin()
+        frozen = self._wanted.method != "ppo-replay"
+        explorer = Explorer(
+            self._model,
+            self._origin,
+            reinforce.actor,
+            execute=self._arena.execute,
+            batched=self._wanted.explore.batched,
+            keep_features=frozen,
+        )
+        with self._arena.pool(explorer) as pool:
+            steps = range(self._within, stage.iterations)
+            for _ in self._say.track(steps, stage.iterations, "iterations", self._within):
+                if self._learnt():
+                    break
+                clock = Clock()
+                with clock.part("exploring"):
+                    found = self._arena.explore(pool, explorer, self._draw())
+                self._learn(reinforce, found, clock)
+                self._say.note = f"exploring {self._shares[-1]:.1%}"
+
+    def _learnt(self) -> bool:
+        return len(self._shares) > 1 and min(self._shares[-2:]) >= self._wanted.reinforce.enough
+
+    def _begin(self) -> "_Reinforce":
+        """Begin stage 1: a new critic head and a new spread."""
+        torch.manual_seed(self._wanted.seed * 1_000_003 + self._task)
+        return _Reinforce(self._wanted, self._model, self._arena.execute, self._device)
+
+    def _draw(self) -> list[EpisodeSpec]:
+        """Return the next episodes of the task: each iteration has initial states of its own."""
+        count, task = self._wanted.explore.episodes, self._tasks[self._task]
+        whole = self._arena.episodes(task, (self._within + 1) * count, self._wanted.seed)
+        return list(whole[self._within * count :])
+
+    def _learn(self, reinforce: "_Reinforce", found: Sequence[Trajectory], clock: Clock) -> None:
+        name = f"{self._task:02d}-{self._within:03d}"
+        self._replay.add(name, found, self._model, reinforce.actor)
+        luck = torch.Generator().manual_seed(self._wanted.seed * 1_000_003 + self._row)
+        with clock.part("learning"):
+            update = reinforce.learner.update(
+                gather(found, self._model),
+                luck,
+                learn_policy=self._within >= self._wanted.reinforce.warmup,
+            )
+        self._shares.append(sum(one.success for one in found) / len(found))
+        self._episodes += len(found)
+        self._within += 1
+        values = {
+            "exploring": self._shares[-1],
+            "length": sum(one.steps for one in found) / len(found),
+            "entropy": update.entropy,
+            "kl": update.kl,
+            "clipped": update.clipped,
+            "gradient_norm": update.gradient_norm,
+            "value_error": update.value_error,
+            "explained": update.explained,
+        }
+        self._add(clock, "reinforce", values)
+        self._save()
+
+    def _supervise(self) -> None:
+        """Stage 2: clone the demonstrations and the successes."""
+        clock, stage = Clock(), self._wanted.supervise
+        luck = torch.Generator().manual_seed(self._wanted.seed * 1_000_003 + 500_000 + self._task)
+        with clock.part("learning"), self._learning() as parameters:
+            optimizer = torch.optim.AdamW(parameters, lr=stage.learning_rate, weight_decay=0.0)
+            losses = []
+            for step in self._say.track(range(stage.steps), stage.steps, "cloning"):
+                for group in optimizer.param_groups:
+                    group["lr"] = stage.learning_rate * _cosine(step, stage.steps)
+                losses.append(self._clone(parameters, optimizer, step, luck))
+        tail = losses[-max(1, len(losses) // 10) :]
+        found = self._validate(clock)
+        self._add(clock, "supervise", {"loss": sum(tail) / len(tail), **found})
+
+    def _clone(
+        self,
+        parameters: list[nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+        step: int,
+        luck: torch.Generator,
+    ) -> float:
+        stage, model, device = self._wanted.supervise, self._model, self._device
+        places = torch.randint(len(self._demos), (stage.batch,), generator=luck)
+        sets = [(1.0, self._demos.pick(places))]
+        if self._wanted.method != "ppo-replay" and len(self._replay):
+            own = self._replay.draw(stage.batch, luck)
+            sets = [(1 - stage.share, sets[0][1]), (stage.share, own)]
+        loss = torch.zeros((), device=device)
+        for share, (batch, actions, weight) in sets:
+            batch = batch.to(device)
+            if stage.shift and batch.images.shape[1]:
+                batch = shifted(batch, stage.shift, step, self._wanted.seed)
+            loss = loss + share * model.loss(batch, actions.to(device), weight.to(device))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        return float(loss.detach())
+
+    @contextmanager
+    def _learning(self) -> Iterator[list[nn.Parameter]]:
+        """Let stage 2's parameters learn meanwhile; LoRA adapters are folded in at the end."""
+        method, rank, model = self._wanted.method, self._wanted.supervise.rank, self._model
+        adapted = method == "ire-vla" and rank > 0
+        model.requires_grad_(method == "ppo-replay" or (method == "ire-vla" and not rank))
+        if adapted:
+            add_lora(model.backbone, rank)
+        model.head.requires_grad_(True)
+        yield [parameter for parameter in model.parameters() if parameter.requires_grad]
+        if adapted:
+            merge_lora(model.backbone)
+        model.requires_grad_(False)
+
+    def _validate(self, clock: Clock | None = None) -> dict[str, float]:
+        """Run the validation plans, greedily: the tasks that are improved, and the expert's."""
+        found: dict[str, float] = {}
+        plans = (
+            ("success", self._arena.suite, self._wanted.tasks, 1),
+            ("success_expert", self._expert, "*", 5),
+        )
+        with (clock or Clock()).part("validating"):
+            for name, suite, tasks, fewer in plans:
+                estimate = rollout(
+                    suite,
+                    NanoPolicy(
+                        self._wanted.method,
+                        self._portrait(),
+                        self._origin,
+                        execute=self._arena.execute,
+                    ),
+                    ProcessRunner(self._arena.workers),
+                    tasks=tasks,
+                    episodes=max(1, self._wanted.validate_episodes // fewer),
+                    settings=self._arena.settings,
+                )
+                self._say.say(f"{suite.id}: {told(estimate)}")
+                found |= columns(estimate, name)
+        return found
+
+    def _portrait(self) -> NanoVLA:
+        """Return the policy as it is now, to be run."""
+        return copy.deepcopy(self._model).cpu().eval().requires_grad_(False)
+
+    def finish(self) -> Checkpoint:
+        """Write the policy and the learning curves."""
+        draw_curves(self._out / "log.csv", self._out / "curves.png", _PANELS, self._origin.recipe)
+        notes = {
+            "execute": self._arena.execute,
+            "episodes": self._episodes,
+            "seconds": round(self._seconds),
+            "device": str(self._device),
+        }
+        folder = self._out / "checkpoint"
+        checkpoint = save_checkpoint(folder, self._portrait(), self._origin, notes)
+        self._say.say(f"checkpoint {checkpoint.digest}: {checkpoint.folder}")
+        return checkpoint
+
+    def _add(self, clock: Clock, stage: str, values: dict[str, float]) -> None:
+        """Write a line of the log."""
+        self._seconds += clock.total
+        times = {f"seconds_{name}": value for name, value in clock.parts.items()}
+        task = self._tasks[self._task]
+        self._log.add(
+            {
+                "iteration": self._row,
+                "task": task,
+                "stage": stage,
+                "episodes": self._episodes,
+                "seconds": f"{self._seconds:.1f}",
+                **{name: f"{value:.6g}" for name, value in {**values, **times}.items()},
+            }
+        )
+        self._row += 1
+
+    def _save(self) -> None:
+        state: dict[str, Any] = {
+            "task": self._task,
+            "within": self._within,
+            "row": self._row,
+            "episodes": self._episodes,
+            "seconds": self._seconds,
+            "shares": self._shares,
+            "replay": self._replay.names,
+            "model": self._model.state_dict(),
+        }
+        if self._reinforce:
+            state["reinforce"] = self._reinforce.state_dict()
+        save_state(self._out, state)
+
+    def _resume(self) -> None:
+        state = load_state(self._out, self._device)
+        if state is None:
+            return
+        self._task, self._within, self._row = state["task"], state["within"], state["row"]
+        self._episodes, self._seconds = state["episodes"], state["seconds"]
+        self._shares = state["shares"]
+        self._replay.load(state["replay"])
+        self._model.load_state_dict(state["model"])
+        if "reinforce" in state:
+            self._reinforce = self._begin()
+            self._reinforce.load_state_dict(state["reinforce"])
+
+
+class _Reinforce:
+    """What stage 1 makes for one task: a critic head, a spread, and who learns."""
+
+    def __init__(
+        self, wanted: IreVlaRecipe, model: NanoVLA, execute: int, device: torch.device
+    ) -> None:
+        assert isinstance(model.head, ContinuousHead)
+        whole = wanted.method == "ppo-replay"
+        model.requires_grad_(whole)
+        model.head.requires_grad_(True)
+        self.actor = GaussianActor(model.head, execute, wanted.reinforce.std).to(device)
+        self.critic = ValueHead(model.config).to(device)
+
+        def understand(experience: Experience, moments: torch.Tensor) -> Understood:
+            return experience.understood(moments, model, device)
+
+        def value(experience: Experience, moments: torch.Tensor) -> torch.Tensor:
+            with torch.no_grad():
+                understood = understand(experience, moments)
+            values: torch.Tensor = self.critic(*understood)
+            return values
+
+        learns = model.parameters() if whole else model.head.parameters()
+        self.learner = Learner(
+            wanted.ppo,
+            self.actor,
+            understand,
+            value,
+            [*learns, *self.actor.parameters()],
+            self.critic.parameters(),
+            device,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what an interrupted stage needs besides the policy."""
+        return {
+            "spread": self.actor.state_dict(),
+            "critic": self.critic.state_dict(),
+            "policy_optimizer": self.learner.policy_optimizer.state_dict(),
+            "critic_optimizer": self.learner.critic_optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from it."""
+        self.actor.load_state_dict(state["spread"])
+        self.critic.load_state_dict(state["critic"])
+        self.learner.policy_optimizer.load_state_dict(state["policy_optimizer"])
+        self.learner.critic_optimizer.load_state_dict(state["critic_optimizer"])
+
+
+def _cosine(step: int, steps: int) -> float:
+    return 0.5 * (1 + math.cos(math.pi * step / steps))

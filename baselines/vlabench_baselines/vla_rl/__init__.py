@@ -1,0 +1,1 @@
+"""VLA-RL: online reinforcement learning of a policy of action tokens."""

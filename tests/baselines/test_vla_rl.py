@@ -1,0 +1,141 @@
+"""VLA-RL on the smallest suite: it learns, every part can be left out, a kill changes nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vlabench import load_policy, load_suite
+from vlabench.errors import RecordError, SettingError
+from vlabench.recipe import read_recipe
+from vlabench.registry import recipe_paths
+from vlabench_baselines.common.learner import Learner
+from vlabench_baselines.common.log import read_log
+from vlabench_baselines.nanovla.checkpoint import read_checkpoint
+from vlabench_baselines.sft.trainer import train as train_sft
+from vlabench_baselines.vla_rl.trainer import train
+
+RECIPE = recipe_paths()["vla-rl-point-reach"]
+SMALL = {
+    "explore.episodes": "60",
+    "explore.workers": "1",
+    "ppo.minibatch": "64",
+    "rprm.runs": "20",
+    "training.iterations": "8",
+    "training.validate_every": "8",
+}
+QUICK = {
+    **SMALL,
+    "explore.episodes": "10",
+    "rprm.runs": "5",
+    "rprm.steps": "20",
+    "training.iterations": "4",
+    "training.warmup": "1",
+    "training.validate_every": "2",
+    "training.validate_episodes": "2",
+}
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A policy whose demonstrations have hardly taught it anything yet."""
+    changes = {"training.steps": "40", "training.warmup": "5", "training.rollout_every": "0"}
+    out = tmp_path_factory.mktemp("sft")
+    return train_sft(read_recipe(recipe_paths()["sft-point-reach"], changes), out, quiet=True)
+
+
+def run(start: Path, out: Path, changes: dict[str, str]) -> tuple[Path, list[dict[str, str]]]:
+    folder = train(read_recipe(RECIPE, {"start": str(start), **changes}), out, quiet=True)
+    return folder, read_log(out / "log.csv")
+
+
+def test_it_learns_what_it_explores(start: Path, tmp_path: Path) -> None:
+    folder, rows = run(start, tmp_path, SMALL)
+    exploring = [float(row["exploring"]) for row in rows[1:]]
+    assert sum(exploring[:3]) / 3 < 0.2, "while the critic warms up, and before"
+    assert sum(exploring[-2:]) / 2 > 0.35
+    assert float(rows[-1]["entropy"]) < float(rows[1]["entropy"])
+    assert [float(row["kl"]) > 0.001 for row in rows[1:]] == [False] * 2 + [True] * 6
+    checkpoint = read_checkpoint(folder)
+    assert checkpoint.origin.started_from == read_checkpoint(start).digest
+    assert list(checkpoint.judges) == ["rprm"]
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    suite = load_suite("point-reach")
+    settings = {"checkpoint": str(folder), "samples": "3", "temperature": "1", "verifier": "rprm"}
+    assert load_policy("sft", suite, settings=settings).digest == checkpoint.digest
+
+
+@pytest.mark.parametrize(
+    "without",
+    [
+        {"rprm.scale": "0"},
+        {"curriculum.kind": "uniform"},
+        {"temperature": "1.0"},
+        {"training.warmup": "0", "ppo.least_spread": "0"},
+        {"ppo.learning_rate": "1e-2"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_every_row_of_the_papers_ablation_is_a_switch(
+    without: dict[str, str], start: Path, tmp_path: Path
+) -> None:
+    folder, rows = run(start, tmp_path, {**QUICK, **without})
+    assert len(rows) == 5
+    if "rprm.scale" in without:
+        assert not read_checkpoint(folder).judges
+        assert {row["process_reward"] for row in rows[1:]} == {"0"}
+    if "training.warmup" in without:
+        assert float(rows[1]["kl"]) != 0
+
+
+def test_a_killed_training_goes_on_to_the_same_policy(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = run(start, tmp_path / "whole", QUICK)
+
+    class KillError(Exception):
+        pass
+
+    update, calls = Learner.update, list[int]()
+
+    def kill(self: Learner, *arguments: Any, **more: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 4:
+            raise KillError
+        return update(self, *arguments, **more)
+
+    monkeypatch.setattr(Learner, "update", kill)
+    with pytest.raises(KillError):
+        run(start, tmp_path / "killed", QUICK)
+    monkeypatch.undo()
+    again, rows = run(start, tmp_path / "killed", QUICK)
+    assert [row["iteration"] for row in rows] == ["0", "1", "2", "3", "4"]
+    weights = (read_checkpoint(folder).load_model().state_dict() for folder in (whole, again))
+    assert all(torch.equal(*pair) for pair in zip(*(w.values() for w in weights), strict=True))
+
+
+def test_the_best_by_the_validation_plan_is_kept_and_the_start_is_one_of_them(
+    start: Path, tmp_path: Path
+) -> None:
+    ruinous = {**QUICK, "ppo.learning_rate": "1", "ppo.least_spread": "0", "training.warmup": "0"}
+    folder, rows = run(start, tmp_path, ruinous)
+    validated = {row["iteration"]: float(row["success"]) for row in rows if row["success"]}
+    assert validated["4"] < validated["0"], "it collapsed, and its log says so"
+    best = read_checkpoint(folder)
+    assert best.notes["iteration"] == int(max(validated, key=lambda i: (validated[i], -int(i))))
+    assert best.notes["validation"] == max(validated.values())
+
+
+def test_what_is_wrong_is_found_before_a_folder_is_touched(start: Path, tmp_path: Path) -> None:
+    for changes, message in (
+        ({"temperature": "0.0"}, "temperature is 0.0; expected a number above 0"),
+        ({"rprm.demos.policy": ""}, "no demonstrations are named"),
+        ({"curriculum.kind": "hard"}, "curriculum: kind is 'hard', expected one of 'literal'"),
+    ):
+        with pytest.raises(SettingError, match=message):
+            run(start, tmp_path / "t", changes)
+        assert not (tmp_path / "t").exists()
+    run(start, tmp_path / "t", QUICK)
+    with pytest.raises(RecordError, match="holds a training with recipe"):
+        run(start, tmp_path / "t", {**QUICK, "training.seed": "1"})

@@ -1,0 +1,235 @@
+"""Whether a change may be merged: a real regression is told from a harmless change, end to end."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from vlabench import Decision, EpisodeSpec, Observation, SerialRunner, prepare
+from vlabench.cli import app
+from vlabench.policy import Policy
+
+EPISODES = 60
+
+
+class Shaken:
+    """A policy whose actions get noise, from a generator of each episode."""
+
+    def __init__(self, inner: Policy, noise: float) -> None:
+        self.id, self.digest = inner.id, inner.digest
+        self.observation, self.action = inner.observation, inner.action
+        self._inner, self._noise = inner, noise
+        self._generators: dict[int, np.random.Generator] = {}
+
+    def reset(self, slot: int, episode: EpisodeSpec) -> None:
+        seed = [episode.policy_seed, int(1000 * self._noise)]
+        self._generators[slot] = np.random.default_rng(seed)
+        self._inner.reset(slot, episode)
+
+    def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Decision:
+        actions = self._inner.act(slots, observations).actions
+        noise = [
+            self._noise * self._generators[slot].normal(size=actions[0].shape) for slot in slots
+        ]
+        return Decision(actions=(actions + np.stack(noise)).astype(np.float32))
+
+
+def run(folder: Path, *, noise: float = 0.0, policy: str = "point-reach-expert") -> Path:
+    """Run the toy for real; its expert reaches the mark in nearly the steps there are."""
+    settings = {"speed": "0.6"} if policy == "point-reach-expert" else {}
+    evaluation = prepare(
+        "point-reach",
+        policy,
+        request={"episodes": EPISODES},
+        settings=settings,
+        wrap=(lambda inner: Shaken(inner, noise)) if noise else None,
+    )
+    path = folder / f"{policy}.jsonl"
+    for _ in evaluation.run(SerialRunner(), path):
+        pass
+    return path
+
+
+@pytest.fixture(scope="module")
+def baseline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(tmp_path_factory.mktemp("baseline"))
+
+
+@pytest.fixture(scope="module")
+def shaken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(tmp_path_factory.mktemp("shaken"), noise=1.5)
+
+
+@pytest.fixture(scope="module")
+def touched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(tmp_path_factory.mktemp("touched"), noise=0.001)
+
+
+def gate(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["gate", *map(str, arguments)])
+
+
+def hold(baseline: Path, candidate: Path, *more: str | Path) -> Result:
+    return gate("--baseline", baseline, "--candidate", candidate, *more)
+
+
+def test_noise_on_the_actions_is_a_regression(baseline: Path, shaken: Path) -> None:
+    done = hold(baseline, shaken, "--margin", "5")
+    assert done.exit_code == 1
+    first, second, *rest = done.stdout.splitlines()
+    assert first == "REGRESSION: 1 run against the baseline, margin 5 points"
+    assert second.startswith("point-reach point-reach-expert: REGRESSION, -")
+    assert f"n = {2 * EPISODES} pairs" in second
+    lost = [line for line in rest if ": success then, failure now" in line]
+    assert lost
+    assert "the policy's actions differ within control steps 1 to 10" in lost[0]
+
+
+def test_a_change_of_the_last_digits_is_none(baseline: Path, touched: Path) -> None:
+    done = hold(baseline, touched, "--margin", "5")
+    assert done.exit_code == 0
+    assert "the whole interval is above -5 points" in done.stdout
+    assert "to the last bit" not in done.stdout
+
+
+def test_the_same_code_passes_at_once(baseline: Path, tmp_path: Path) -> None:
+    done = hold(baseline, run(tmp_path), "--margin", "0.1")
+    assert done.exit_code == 0
+    assert "every episode went the same way, to the last bit" in done.stdout
+
+
+def test_too_few_episodes_for_the_margin_exit_with_2(baseline: Path, touched: Path) -> None:
+    done = hold(baseline, touched, "--margin", "0.5")
+    assert done.exit_code == 2
+    assert "a fall of 0.5 points is not excluded" in done.stdout
+    assert "episodes would tell a fall of 0.5 points with 80 % power" in done.stdout
+
+
+def test_a_missing_run_is_not_comparable_and_an_extra_one_is_named(
+    baseline: Path, tmp_path: Path
+) -> None:
+    run(tmp_path, policy="noop")
+    done = hold(baseline.parent, tmp_path)
+    assert done.exit_code == 3
+    assert "the candidate has no run of point-reach point-reach-expert" in done.stdout
+    assert f"no baseline for {tmp_path / 'noop.jsonl'}" in done.stdout
+    run(tmp_path)
+    assert hold(baseline.parent, tmp_path).exit_code == 0
+
+
+def test_the_worst_run_decides(baseline: Path, shaken: Path, tmp_path: Path) -> None:
+    both = tmp_path / "both"
+    noop = run(both, policy="noop")
+    (both / baseline.name).write_bytes(baseline.read_bytes())
+    only = tmp_path / "only"
+    only.mkdir()
+    candidate = only / baseline.name
+    candidate.write_bytes(baseline.read_bytes())
+    assert hold(both, only).exit_code == 3  # one passes, one is missing
+    candidate.write_bytes(shaken.read_bytes())
+    done = hold(both, only)
+    assert done.exit_code == 1  # one is worse, one is missing
+    assert done.stdout.splitlines()[0].endswith("; 1 NOT COMPARABLE, 1 REGRESSION")
+    assert hold(both, both).exit_code == 0
+    assert "no baseline for" not in hold(both, both).stdout
+    assert f"no baseline for {noop}" in hold(only, both).stdout
+
+
+def test_two_policies_in_two_files_are_held_against_each_other(
+    baseline: Path, tmp_path: Path
+) -> None:
+    done = hold(baseline, run(tmp_path, policy="noop"))
+    assert done.exit_code == 1
+    assert "point-reach noop against point-reach point-reach-expert: REGRESSION" in done.stdout
+
+
+def test_two_runs_of_one_thing_are_refused(baseline: Path, tmp_path: Path) -> None:
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_bytes(baseline.read_bytes())
+    done = hold(baseline, tmp_path)
+    assert done.exit_code == 3
+    assert "holds two runs of point-reach point-reach-expert standard@1 speed=0.6" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--baseline", "nowhere.jsonl", "--candidate", "nowhere.jsonl"],
+        ["--baseline", ".github", "--candidate", ".github"],
+        ["--baseline", "README.md", "--candidate", "README.md"],
+        ["--baseline", "README.md"],
+        ["--margn", "3"],
+    ],
+)
+def test_what_makes_no_sense_never_looks_like_underpowered(arguments: list[str]) -> None:
+    done = gate(*arguments)
+    assert done.exit_code == 3
+    assert done.stderr
+
+
+def test_a_margin_must_be_one(baseline: Path) -> None:
+    assert hold(baseline, baseline, "--margin", "0").exit_code == 3
+    assert gate("--help").exit_code == 0
+
+
+def test_junit_has_a_case_for_the_run_and_each_task(
+    baseline: Path, shaken: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "new" / "gate.xml"
+    hold(baseline, shaken, "--margin", "5", "--junit", path)
+    root = ET.parse(path).getroot()
+    assert root.tag == "testsuites"
+    (suite,) = root
+    cases = {case.get("name"): case for case in suite.findall("testcase")}
+    assert list(cases) == ["the run", "point-reach/left", "point-reach/right"]
+    failure = cases["the run"].find("failure")
+    assert failure is not None
+    assert failure.get("type") == "REGRESSION"
+    assert "lost: point-reach/" in (failure.text or "")
+    failed = sum(case.find("failure") is not None for case in cases.values())
+    assert root.get("failures") == suite.get("failures") == str(failed)
+    assert (root.get("tests"), root.get("errors"), root.get("skipped")) == ("3", "0", "0")
+
+
+def test_junit_tells_missing_from_underpowered(
+    baseline: Path, touched: Path, tmp_path: Path
+) -> None:
+    path, empty = tmp_path / "gate.xml", tmp_path / "other"
+    run(empty, policy="noop")
+    for candidate, kind in ((empty, "error"), (touched.parent, "skipped")):
+        hold(baseline.parent, candidate, "--margin", "0.5", "--junit", path)
+        assert ET.parse(path).getroot().find(f"testsuite/testcase/{kind}") is not None
+
+
+def test_the_summary_has_the_verdict_first_and_is_appended(
+    baseline: Path, shaken: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "summary.md"
+    path.write_text("before\n")
+    hold(baseline, shaken, "--margin", "5", "--summary", path)
+    lines = path.read_text().splitlines()
+    assert lines[:2] == ["before", "## REGRESSION: 1 run against the baseline, margin 5 points"]
+    rows = [line for line in lines if line.startswith("| `point-reach/")]
+    assert len(rows) == 25
+    assert " more; `vlabench gate --json` lists all of them" in "\n".join(lines)
+    assert all(line.count("|") == 5 for line in rows)
+
+
+def test_lost_episodes_come_before_won_ones(shaken: Path, tmp_path: Path) -> None:
+    found = json.loads(hold(shaken, run(tmp_path, noise=1.4), "--json").stdout)
+    now = [one["now"] for one in found["entries"][0]["changed"]]
+    assert now == sorted(now)  # failure, then success
+    assert len(set(now)) == 2
+
+
+def test_json_holds_all_of_it(baseline: Path, shaken: Path) -> None:
+    found = json.loads(hold(baseline, shaken, "--json").stdout)
+    assert found["status"] == "REGRESSION"
+    (entry,) = found["entries"]
+    assert entry["judgement"]["p_value"] < 0.001
+    assert entry["same"] == 0
+    assert {one["now"] for one in entry["changed"]} >= {"failure"}

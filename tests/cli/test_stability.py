@@ -1,0 +1,153 @@
+"""`vlabench stability`: from run files or training logs to what varies and what to buy next."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from vlabench import ProcessRunner, prepare
+from vlabench.cli import app
+
+ROOT = Path(__file__).parents[2]
+SFT = next((ROOT / "results/libero/sft").glob("*.jsonl"))
+VLABENCH = str(Path(sys.executable).with_name("vlabench"))
+
+
+def vlabench(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def refused(*arguments: str | Path) -> str:
+    done = subprocess.run(
+        [VLABENCH, "stability", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("vlabench: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def trainings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Four runs of one policy with other settings, which stand for four trained seeds."""
+    folder = tmp_path_factory.mktemp("trainings")
+    paths = []
+    for speed in ("0.4", "0.45", "0.5", "0.55"):
+        evaluation = prepare(
+            "point-reach",
+            "point-reach-expert",
+            request={"episodes": 10, "repeats": 2},
+            settings={"speed": speed},
+        )
+        paths.append(folder / f"{speed}.jsonl")
+        for _ in evaluation.run(ProcessRunner(1), paths[-1]):
+            pass
+    return paths
+
+
+def log(path: Path, *success: float, n: int = 40) -> Path:
+    rows = [
+        line
+        for k, rate in enumerate(success)
+        for line in (f"{100 * k},0.5,{rate},{n}", f"{100 * k + 50},0.4,,")
+    ]
+    path.write_text("\n".join(["step,loss,success,success_n", *rows]) + "\n")
+    return path
+
+
+def test_help_teaches_both_ways() -> None:
+    done = vlabench("stability", "--help")
+    assert done.exit_code == 0
+    assert "--against other1.jsonl other2.jsonl" in " ".join(done.stdout.split())
+    assert "--curve a/log.csv" in " ".join(done.stdout.split())
+
+
+def test_one_run_says_what_it_cannot_tell() -> None:
+    done = vlabench("stability", SFT)
+    assert done.exit_code == 0
+    assert "sft: 71.1% [" in done.stdout
+    assert "unknown: run each initial state twice, --repeats 2" in done.stdout
+    assert "unknown: add a run of another trained seed" in done.stdout
+    assert "buy next: more initial states. All of it is about this one training" in done.stdout
+
+
+def test_trainings_are_told_apart_from_states_and_draws(trainings: list[Path]) -> None:
+    done = vlabench("stability", *trainings)
+    assert done.exit_code == 0
+    assert "4 trainings x 2 tasks x 10 initial states x 2 repeats" in done.stdout
+    assert "unknown" not in done.stdout
+    assert "buy next: more trained seeds" in done.stdout
+    found = json.loads(vlabench("stability", *trainings, "--json").stdout)
+    (method,) = found["methods"]
+    by_name = {c["name"]: c["variance"]["value"] for c in method["components"]}
+    assert by_name["sampling"] == 0  # the expert draws nothing
+    assert by_name["training"] > 0.02
+    assert found["times_as_stable"] is None
+
+
+def test_against_takes_every_file_up_to_the_next_option(trainings: list[Path]) -> None:
+    one, two, three, four = trainings
+    done = vlabench("stability", one, four, "--against", two, three, "--json")
+    assert done.exit_code == 0
+    found = json.loads(done.stdout)
+    assert [method["trainings"] for method in found["methods"]] == [2, 2]
+    times = found["times_as_stable"]
+    assert times["value"] < 1  # speeds of 0.4 and 0.55 are further apart
+    assert times["low"] < 1
+    text = vlabench("stability", one, four, "--against", two, three).stdout
+    assert "times as stable as B (point-reach-expert)" in text
+    assert "not shown, with 2 and 2 trainings" in text
+
+
+def test_training_logs_give_spread_falls_and_the_ratio(tmp_path: Path) -> None:
+    steady = [log(tmp_path / f"a{k}.csv", 0.1, 0.6, 0.8 + 0.02 * k) for k in range(3)]
+    shaky = [log(tmp_path / f"b{k}.csv", 0.5, 0.3, 0.2 + 0.3 * k) for k in range(3)]
+    done = vlabench("stability", "--curve", *steady, "--against-curve", *shaky)
+    assert done.exit_code == 0
+    first = done.stdout.splitlines()[0]
+    assert first.startswith("A (trainings) is ")
+    assert "times as stable as B (trainings)" in first
+    found = json.loads(
+        vlabench("stability", "--curve", *steady, "--against-curve", *shaky, "--json").stdout
+    )
+    (b0, *_) = found["methods"][1]["curves"]
+    assert b0["fall"] == pytest.approx(0.3)
+    assert b0["under"] == 100
+    assert set(found["ratios"]) == {"final_deviation", "mean_deviation", "fall"}
+    assert found["ratios"]["final_deviation"]["high"] is None  # infinite: JSON has no such number
+
+
+def test_one_log_is_described_and_says_that_it_has_no_spread(tmp_path: Path) -> None:
+    done = vlabench("stability", "--curve", log(tmp_path / "a.csv", 0.2, 0.9, 0.4))
+    assert done.exit_code == 0
+    assert "50.0" in done.stdout
+    assert "one training has no spread" in done.stdout
+
+
+def test_another_column_can_be_named(tmp_path: Path) -> None:
+    path = log(tmp_path / "a.csv", 0.2, 0.9)
+    done = vlabench("stability", "--curve", path, "--column", "loss", "--json")
+    assert json.loads(done.stdout)["methods"][0]["noise"] is False
+
+
+def test_what_cannot_be_read_is_one_clear_line(trainings: list[Path], tmp_path: Path) -> None:
+    good = log(tmp_path / "a.csv", 0.1, 0.5)
+    bad = tmp_path / "bad.csv"
+    bad.write_text("step,success\n1,high\n2,0.5\n")
+    one, two, *_ = trainings
+    assert "found neither" in refused()
+    assert "found both" in refused(one, "--curve", good)
+    assert "--against names no file" in refused(one, "--against", "--json")
+    assert "run 2 has the checkpoint and settings of run 1" in refused(one, one)
+    assert "runs of two policies" in refused(one, SFT)
+    assert "one training has no spread" in refused(one, "--against", two)
+    assert "is a training log" in refused(good)
+    assert "--against goes with runs" in refused("--curve", good, "--against", one)
+    assert "no column 'reward'" in refused("--curve", good, "--column", "reward")
+    assert "success is 'high' in row 1" in refused("--curve", bad)
+    assert "cannot read" in refused("--curve", tmp_path / "none.csv")
+    assert "is there twice" in refused("--curve", good, good)

@@ -1,0 +1,203 @@
+"""The gate errs as rarely as it promises, in both directions, for all runs together."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vlabench import EpisodeRecord, EpisodeSpec, Outcome, Rules, Run, RunHeader
+from vlabench.metrics.regression import Judgement, Status, judge_runs
+from vlabench.plan import PlanRequest
+from vlabench.record import Provenance, Trace
+
+HEADER = RunHeader(
+    suite_id="s",
+    suite_version=1,
+    protocol="p@1",
+    plan_digest="plan",
+    request=PlanRequest(episodes=50),
+    policy_id="a",
+    provenance=Provenance(started_at="now", vlabench="0"),
+)
+TASKS, STATES = 2, 50
+OUTCOMES = (Outcome.FAILURE, Outcome.SUCCESS)
+EPISODES = [
+    [
+        EpisodeRecord(
+            episode=EpisodeSpec(
+                task_id=f"s/{i // STATES}", init_index=i % STATES, scene_seed=i, policy_seed=i
+            ),
+            outcome=outcome,
+        )
+        for outcome in OUTCOMES
+    ]
+    for i in range(TASKS * STATES)
+]
+
+
+def run(success: NDArray[np.bool_]) -> Run:
+    """A run of as many episodes as there are outcomes, `STATES` a task."""
+    chosen = (EPISODES[i][int(good)] for i, good in enumerate(success))
+    return Run(header=HEADER, episodes=tuple(chosen))
+
+
+def outcomes(letters: str) -> Run:
+    return run(np.array([letter == "1" for letter in letters]))
+
+
+def judge(*pairs: tuple[Run, Run], margin: float = 0.03, **rules: str) -> list[Judgement]:
+    chosen = Rules(margin=margin, **rules)  # type: ignore[arg-type]
+    return judge_runs(pairs, names=[("then", "now")] * len(pairs), rules=chosen)
+
+
+Table = tuple[tuple[int, int], ...]
+"""Episodes lost and gained in each task; nothing else about outcomes decides."""
+
+
+@cache
+def status_of(*tables: Table, margin: float) -> Status:
+    """The worst status of runs with these tables."""
+    worst = (Status.REGRESSION, Status.UNDERPOWERED, Status.PASS)
+    judged = judge(*(pair_with(table) for table in tables), margin=margin)
+    return min((one.status for one in judged), key=worst.index)
+
+
+def pair_with(table: Table) -> tuple[Run, Run]:
+    then = "".join("1" * lost + "0" * (STATES - lost) for lost, _ in table)
+    now = "".join(
+        "0" * lost + "1" * gained + "0" * (STATES - lost - gained) for lost, gained in table
+    )
+    return outcomes(then), outcomes(now)
+
+
+def simulate(
+    rng: np.random.Generator, then: Sequence[float], now: Sequence[float], *, common: float = 0.7
+) -> Table:
+    """Draw two runs with these rates in the tasks; `common` of the episodes share their luck."""
+    luck = rng.random((2, TASKS, STATES))
+    luck[1] = np.where(rng.random((TASKS, STATES)) < common, luck[0], luck[1])
+    a, b = luck < np.array([then, now])[:, :, None]
+    counts = zip((a & ~b).sum(axis=1), (b & ~a).sum(axis=1), strict=True)
+    return tuple(sorted((int(lost), int(gained)) for lost, gained in counts))
+
+
+def statuses(
+    times: int, then: Sequence[float], now: Sequence[float], *, runs: int = 1, margin: float = 0.1
+) -> Counter[Status]:
+    """How often each status is the worst of `runs` runs."""
+    rng = np.random.default_rng(0)
+    return Counter(
+        status_of(*sorted(simulate(rng, then, now) for _ in range(runs)), margin=margin)
+        for _ in range(times)
+    )
+
+
+def test_no_change_is_called_a_regression_in_at_most_5_percent_of_2000_gates() -> None:
+    rates = (0.95, 0.7)
+    assert statuses(2000, rates, rates)[Status.REGRESSION] <= 100
+
+
+def test_the_promise_holds_for_several_runs_together() -> None:
+    rates = (0.98, 0.9)
+    assert statuses(200, rates, rates, runs=3)[Status.REGRESSION] <= 10
+
+
+def test_a_fall_by_the_margin_passes_in_at_most_5_percent() -> None:
+    assert statuses(500, (0.95, 0.8), (0.85, 0.7), margin=0.1)[Status.PASS] <= 25
+
+
+def test_a_real_fall_is_found_and_a_harmless_change_passes() -> None:
+    then = (0.95, 0.9)
+    fallen = statuses(300, then, (0.75, 0.65))
+    assert fallen[Status.REGRESSION] >= 240
+    assert fallen[Status.PASS] == 0
+    assert statuses(300, then, then)[Status.PASS] >= 240
+
+
+def test_one_task_that_collapses_is_a_regression_though_the_mean_is_within_the_margin() -> None:
+    # 12 of 50 lost in one of two tasks: 12 points in the mean, 0.5 ** 12 = 0.0002 in that task.
+    then, now = "1" * 100, "1" * 50 + "0" * 12 + "1" * 38
+    (found,) = judge((outcomes(then), outcomes(now)), margin=0.22)
+    assert found.status is Status.REGRESSION
+    assert [task.task_id for task in found.worse] == ["s/1"]
+    (reason,) = found.reasons
+    assert reason.startswith("task s/1 alone is worse: -24.0 points [")
+
+
+def test_worse_by_surely_less_than_the_margin_is_no_regression() -> None:
+    then, now = "1" * 100, "1" * 45 + "0" * 10 + "1" * 45
+    (narrow,) = judge((outcomes(then), outcomes(now)), margin=0.02)
+    assert narrow.status is Status.REGRESSION
+    (wide,) = judge((outcomes(then), outcomes(now)), margin=0.4)
+    assert wide.status is Status.PASS
+    assert wide.reasons[1] == "worse, but surely by less than that"
+
+
+def test_a_fall_among_many_runs_needs_more_than_one_alone() -> None:
+    # 7 of 7 discordant pairs: one-sided p = 1/128 = 0.0078, below 0.025, not below 0.025 / 4.
+    fallen = (outcomes("1" * 50), outcomes("1" * 43 + "0" * 7))
+    unchanged = (outcomes("1" * 50), outcomes("1" * 50))
+    (alone,) = judge(fallen)
+    assert alone.p_value == pytest.approx(1 / 128)
+    assert alone.status is Status.REGRESSION
+    among = judge(fallen, *[unchanged] * 3)[0]
+    assert among.p_value == pytest.approx(4 / 128)
+    assert among.status is Status.UNDERPOWERED
+
+
+def test_too_few_episodes_say_how_many_would_do() -> None:
+    (found,) = judge((outcomes("1100"), outcomes("1010")))
+    assert found.status is Status.UNDERPOWERED
+    assert found.reasons == ("a fall of 3 points is not excluded, and none is shown",)
+    assert found.comparison.needed
+    assert found.comparison.needed.episodes > 1000
+
+
+def test_the_same_trajectories_pass_at_once_however_few() -> None:
+    trace = Trace(digest="0" * 32, states="0" * 8, actions="0" * 8)
+    short = outcomes("1100")
+    traced = replace(short, episodes=tuple(replace(r, trace=trace) for r in short.episodes))
+    (found,) = judge((traced, traced))
+    assert found.status is Status.PASS
+    assert found.reasons == ("every episode went the same way, to the last bit",)
+    other = replace(traced.episodes[0], trace=replace(trace, digest="1" * 32))
+    (found,) = judge((traced, replace(traced, episodes=(other, *traced.episodes[1:]))))
+    assert found.status is Status.UNDERPOWERED
+
+
+def test_errors_left_out_do_not_hide_a_fall() -> None:
+    then = outcomes("1" * 100)
+    broken = [replace(r, outcome=Outcome.ERROR, error="it broke") for r in then.episodes[:15]]
+    now = replace(then, episodes=(*broken, *then.episodes[15:]))
+    (refused,) = judge((then, now), margin=0.1)
+    assert refused.status is Status.NOT_COMPARABLE
+    assert "has 15 errors" in refused.reasons[0]
+    (left_out,) = judge((then, now), margin=0.1, on_error="exclude")
+    assert left_out.status is Status.UNDERPOWERED
+    assert left_out.reasons[0].endswith("speak against the candidate, it would be -15.0 points")
+    (failures,) = judge((then, now), margin=0.1, on_error="as-failure")
+    assert failures.status is Status.REGRESSION
+
+
+def test_other_plans_are_judged_without_pairs() -> None:
+    then = outcomes("1" * 90 + "0" * 10)
+    fallen = outcomes("1" * 50 + "0" * 50)
+    other = replace(fallen, header=replace(HEADER, plan_digest="another"))
+    assert judge((then, other))[0].status is Status.NOT_COMPARABLE
+    (found,) = judge_runs(
+        [(then, other)], names=[("then", "now")], rules=Rules(margin=0.1, unpaired=True)
+    )
+    assert found.status is Status.REGRESSION
+    assert [task.task_id for task in found.worse] == ["s/1"]
+
+
+def test_another_suite_is_not_comparable() -> None:
+    other = replace(outcomes("1100"), header=replace(HEADER, suite_id="t"))
+    (found,) = judge((outcomes("1100"), other))
+    assert found.status is Status.NOT_COMPARABLE
+    assert found.reasons[0].startswith("suites differ")
+    assert found.p_value is None

@@ -1,0 +1,269 @@
+"""Laws come back from simulated success, intervals hold them, and flat is called flat."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vlabench import EpisodeRecord, EpisodeSpec, Outcome
+from vlabench.errors import RecordError
+from vlabench.metrics.curves import Curve
+from vlabench.metrics.scaling import (
+    Scaling,
+    Trend,
+    fit_law,
+    known_costs,
+    pareto,
+    scaling_of_curve,
+    scaling_of_runs,
+)
+from vlabench.plan import PlanRequest
+from vlabench.record import Provenance, Run, RunHeader, Seconds
+
+Rng = np.random.Generator
+POWERS = np.array([1.0, 2, 4, 8, 16, 32])
+
+
+def runs(success: NDArray[np.bool_], *, flops: float | None = 10.0) -> list[Run]:
+    """Runs of success `[points, tasks, states]`; each point costs twice as much as the last."""
+    return [
+        Run(
+            header=RunHeader(
+                suite_id="s",
+                suite_version=1,
+                protocol="rules@1",
+                plan_digest="plan",
+                request=PlanRequest(episodes=success.shape[2]),
+                policy_id="p",
+                provenance=Provenance(started_at="", vlabench=""),
+            ),
+            episodes=tuple(
+                EpisodeRecord(
+                    episode=EpisodeSpec(
+                        task_id=f"s/{task}", init_index=state, scene_seed=state, policy_seed=0
+                    ),
+                    outcome=Outcome.SUCCESS if good else Outcome.FAILURE,
+                    decisions=5,
+                    samples=5 * 2**point,
+                    flops=None if flops is None else 5 * flops * 2**point,
+                    seconds=Seconds(policy=0.005 * 2**point),
+                )
+                for (task, state), good in np.ndenumerate(of_point)
+            ),
+        )
+        for point, of_point in enumerate(success)
+    ]
+
+
+def drawn(rng: Rng, rates: NDArray[np.float64], tasks: int = 5, states: int = 20) -> list[Run]:
+    """Runs whose rates are these on average; some tasks and states are easier than others."""
+    ease = rng.uniform(-0.1, 0.1, (tasks, 1)) + rng.uniform(-0.1, 0.1, (tasks, states))
+    chance = np.clip(rates[:, None, None] + ease, 0, 1)
+    return runs(rng.random(chance.shape) < chance)
+
+
+def described(rng: Rng, rates: NDArray[np.float64], **sizes: int) -> Scaling:
+    found = drawn(rng, rates, **sizes)
+    return scaling_of_runs(found, list(POWERS[: len(rates)]), "samples")
+
+
+def test_points_worked_by_hand() -> None:
+    # One task, four states, three points: 1, 3 and 2 of 4 succeed.
+    success = np.array([[[1, 0, 0, 0]], [[0, 1, 1, 1]], [[0, 1, 1, 0]]], dtype=bool)
+    found = scaling_of_runs(runs(success), [1, 2, 4], "samples")
+    assert [p.success.value for p in found.points] == [0.25, 0.75, 0.5]
+    assert [p.monotone for p in found.points] == [0.25, 0.625, 0.625]
+    assert [p.oracle.value for p in found.points if p.oracle] == [0.25, 1.0, 1.0]
+    assert [p.samples for p in found.points] == [1, 2, 4]
+    assert [p.flops for p in found.points] == [10, 20, 40]
+    assert [p.milliseconds for p in found.points] == pytest.approx([1, 2, 4])
+    assert [bool(p.front) for p in found.points] == [True, True, False]
+    # Doublings are -1, 0, 1 about their mean: the slope is (0.5 - 0.25) / 2.
+    assert found.slope.value == pytest.approx(0.125)
+    assert found.trend is Trend.NO_EVIDENCE
+    assert found.no_law == "no evidence that success rises"
+
+
+def test_the_order_of_runs_changes_nothing() -> None:
+    found = drawn(np.random.default_rng(0), 0.3 + 0.1 * np.arange(4))
+    one = scaling_of_runs(found, [1, 2, 4, 8], "samples")
+    other = scaling_of_runs(found[::-1], [8, 4, 2, 1], "samples")
+    assert one == other
+
+
+def test_a_law_without_noise_comes_back() -> None:
+    a, b, c = fit_law(POWERS, 0.4 * POWERS**-0.7 + 0.15)
+    assert (float(a), float(b), float(c)) == pytest.approx((0.4, 0.7, 0.15), rel=0.05)
+    a, b, c = fit_law(POWERS, np.stack([0.5 / POWERS, 0.2 + 0.1 * POWERS]))
+    assert (float(a[0]), float(b[0]), float(c[0])) == pytest.approx((0.5, 1.0, 0.0), abs=0.02)
+    assert a[1] == 0  # errors that grow have no law
+
+
+def test_a_law_with_noise_comes_back_and_its_intervals_hold_it() -> None:
+    rng, hits, values, fits = np.random.default_rng(1), [], [], []
+    for _ in range(40):
+        law = described(rng, 1 - (0.4 * POWERS**-0.7 + 0.25), tasks=5, states=60).law
+        assert law is not None
+        fits.append(law.fits)
+        for estimate, truth in ((law.a, 0.4), (law.b, 0.7), (law.c, 0.25)):
+            hits.append(estimate.low <= truth <= estimate.high)
+        values.append((law.a.value, law.b.value, law.c.value))
+    assert np.median(values, axis=0) == pytest.approx([0.4, 0.7, 0.25], rel=0.15)
+    assert np.mean(hits) >= 0.9
+    assert np.mean(fits) >= 0.95
+
+
+def test_the_slope_holds_the_truth_in_19_of_20_cases() -> None:
+    rng = np.random.default_rng(2)
+    for slope in (0.0, 0.04):
+        rates = 0.4 + slope * np.log2(POWERS[:4])
+        found = [described(rng, rates, tasks=4, states=10).slope for _ in range(100)]
+        assert np.mean([e.low <= slope <= e.high for e in found]) >= 0.92
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.97])
+def test_flat_is_no_evidence_of_scaling_in_19_of_20_cases(rate: float) -> None:
+    rng = np.random.default_rng(3)
+    found = [described(rng, np.full(4, rate), tasks=4, states=10) for _ in range(100)]
+    wrong = [each for each in found if each.trend is not Trend.NO_EVIDENCE]
+    assert len(wrong) <= 8
+    assert all(each.law is None for each in wrong if each.trend is Trend.FALLS)
+
+
+def test_rises_and_falls_are_seen() -> None:
+    rng = np.random.default_rng(4)
+    rising = described(rng, np.array([0.3, 0.5, 0.7, 0.75]), states=40)
+    falling = described(rng, np.array([0.75, 0.6, 0.4, 0.3]), states=40)
+    assert (rising.trend, falling.trend) == (Trend.RISES, Trend.FALLS)
+    assert falling.law is None
+    fit = [point.monotone for point in falling.points]
+    assert fit == sorted(fit, reverse=True)
+
+
+def test_pairs_see_what_independent_episodes_do_not() -> None:
+    # Ten states are always solved, ten never, and six of sixty gain.
+    success = np.zeros((2, 1, 60), dtype=bool)
+    success[:, 0, :30] = True
+    success[1, 0, 30:38] = True
+    paired = scaling_of_runs(runs(success), [1, 2], "samples")
+    curve = Curve(name="c", unit="step", steps=(1, 2), success=(0.5, 38 / 60), n=(60, 60))
+    assert paired.trend is Trend.RISES
+    assert scaling_of_curve(curve).trend is Trend.NO_EVIDENCE
+
+
+def test_nothing_that_moved_is_not_certainty() -> None:
+    found = scaling_of_runs(runs(np.ones((2, 1, 10), dtype=bool)), [1, 2], "samples")
+    assert found.trend is Trend.NO_EVIDENCE
+    assert found.slope.low < -0.1
+    assert found.slope.high > 0.1
+
+
+def test_four_of_four_is_not_evidence_but_six_of_six_is() -> None:
+    # Two points: the shuffle test is McNemar's sign test; 2 / 2^4 = 0.125 and 2 / 2^6 = 0.031.
+    success = np.zeros((2, 1, 40), dtype=bool)
+    success[1, 0, :4] = True
+    four = scaling_of_runs(runs(success), [1, 2], "samples")
+    assert four.p_value == pytest.approx(0.125, abs=0.03)
+    assert four.trend is Trend.NO_EVIDENCE
+    success[1, 0, :6] = True
+    six = scaling_of_runs(runs(success), [1, 2], "samples")
+    assert six.p_value == pytest.approx(0.031, abs=0.012)
+    assert six.trend is Trend.RISES
+
+
+def test_many_states_have_the_p_value_that_shuffling_them_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = drawn(np.random.default_rng(8), np.array([0.5, 0.52, 0.54]), tasks=5, states=60)
+    shuffled = scaling_of_runs(found, [1, 2, 4], "samples").p_value
+    monkeypatch.setattr("vlabench.metrics.scaling._MANY", 10)
+    assert scaling_of_runs(found, [1, 2, 4], "samples").p_value == pytest.approx(shuffled, abs=0.03)
+    assert 0.01 < shuffled < 0.6
+
+
+def test_the_knee_is_where_the_gain_ends() -> None:
+    rates = np.array([0.2, 0.5, 0.8, 0.8, 0.8])
+    found = described(np.random.default_rng(5), rates, tasks=5, states=80)
+    assert found.knee is not None
+    assert found.knee.x == 4
+    assert found.knee.sure > 0.8
+
+
+def test_a_shape_that_is_no_power_law_is_said_not_to_fit() -> None:
+    rates = np.array([0.15, 0.15, 0.2, 0.7, 0.8])
+    law = described(np.random.default_rng(6), rates, tasks=5, states=40).law
+    assert law is not None
+    assert not law.fits
+    assert law.off > 0.1
+
+
+def test_a_law_needs_four_points_above_zero() -> None:
+    rng = np.random.default_rng(7)
+    found = drawn(rng, np.array([0.2, 0.5, 0.7, 0.8]), states=40)
+    at_zero = scaling_of_runs(found, [0, 1, 2, 4], "samples")
+    assert at_zero.trend is Trend.RISES
+    assert at_zero.step == "range"
+    assert at_zero.law is None
+    assert at_zero.no_law == "a law takes 4 points above 0, found 3"
+
+
+def test_training_steps_are_an_axis_too() -> None:
+    steps = (100.0, 200.0, 400.0, 800.0, 1600.0)
+    errors = 0.6 * (np.array(steps) / 100) ** -1.0 + 0.1
+    curve = Curve(name="log.csv", unit="step", steps=steps, success=tuple(1 - errors), n=(400,) * 5)
+    found = scaling_of_curve(curve)
+    assert (found.axis, found.paired, found.trend) == ("step", False, Trend.RISES)
+    assert found.law is not None
+    assert found.law.unit == 100
+    assert found.law.b.low < 1 < found.law.b.high
+    with pytest.raises(RecordError, match="expected a column success_n"):
+        scaling_of_curve(replace(curve, n=None))
+
+
+def test_the_front_holds_what_nothing_beats() -> None:
+    assert pareto([1, 2, 3, 4], [0.2, 0.5, 0.4, 0.5]) == [True, True, False, False]
+    assert pareto([1, 1], [0.5, 0.5]) == [True, True]
+
+
+def test_costs_that_are_unknown_or_all_the_same_make_no_front() -> None:
+    success = np.zeros((2, 1, 4), dtype=bool)
+    unknown = scaling_of_runs(runs(success, flops=None), [1, 2], "samples").points
+    assert unknown[0].flops is None
+    assert known_costs(unknown, "flops") == []
+    same = [replace(point, milliseconds=1 + 0.01 * k) for k, point in enumerate(unknown)]
+    assert known_costs(same, "milliseconds") == []
+    assert unknown[0].front == ("samples", "milliseconds")
+
+
+def broken(run: Run) -> Run:
+    first, *rest = run.episodes
+    return replace(run, episodes=(replace(first, outcome=Outcome.ERROR, error="it broke"), *rest))
+
+
+def test_an_error_is_no_failure_unasked() -> None:
+    one, other = runs(np.ones((2, 2, 3), dtype=bool))
+    with pytest.raises(RecordError, match="1 of 12 episodes are errors"):
+        scaling_of_runs([one, broken(other)], [1, 2], "samples")
+    found = scaling_of_runs([one, broken(other)], [1, 2], "samples", on_error="exclude")
+    assert [p.success.n for p in found.points] == [5, 5]
+    assert found.left_out == 1
+    found = scaling_of_runs([one, broken(other)], [1, 2], "samples", on_error="as-failure")
+    assert found.points[1].success.value == pytest.approx(5 / 6)
+
+
+def test_what_is_no_axis_is_refused() -> None:
+    one, other = runs(np.ones((2, 2, 3), dtype=bool))
+    with pytest.raises(RecordError, match="two runs are at samples = 2"):
+        scaling_of_runs([one, other], [2, 2], "samples")
+    with pytest.raises(RecordError, match="1 point of samples"):
+        scaling_of_runs([one], [2], "samples")
+    stranger = replace(other, header=replace(other.header, policy_id="q"))
+    with pytest.raises(RecordError, match="no points of one axis"):
+        scaling_of_runs([one, stranger], [1, 2], "samples")
+    planned = replace(other, header=replace(other.header, plan_digest="other"))
+    with pytest.raises(RecordError, match="runs differ in their plan"):
+        scaling_of_runs([one, planned], [1, 2], "samples")
+    short = replace(other, episodes=other.episodes[1:])
+    with pytest.raises(RecordError, match="not the same episodes have ended"):
+        scaling_of_runs([one, short], [1, 2], "samples")

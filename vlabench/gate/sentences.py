@@ -1,0 +1,75 @@
+"""What the gate's reports say in words, with n and interval beside every number."""
+
+from collections.abc import Sequence
+
+from vlabench.gate.report import Entry, Gate
+from vlabench.metrics.comparison import Evidence, TaskEffect
+from vlabench.metrics.estimate import Estimate
+from vlabench.metrics.regression import Status
+
+_MOST = 4
+"""Reasons in a sentence; the tasks are all in the reports."""
+
+
+def headline(gate: Gate) -> str:
+    """Say the decision in one line."""
+    count: dict[Status, int] = {}
+    for entry in gate.entries:
+        status = entry.judgement.status
+        count[status] = count.get(status, 0) + 1
+    runs = f"{len(gate.entries)} run{'s' * (len(gate.entries) > 1)}"
+    told = f"{gate.status}: {runs} against the baseline, margin {100 * gate.margin:g} points"
+    if len(count) == 1:
+        return told
+    return f"{told}; " + ", ".join(f"{number} {status}" for status, number in sorted(count.items()))
+
+
+def sentence(entry: Entry) -> str:
+    """Say what was found of one run."""
+    judgement = entry.judgement
+    evidence = judgement.comparison.evidence
+    told = f"{entry.name}: {judgement.status}, "
+    if evidence is not None:
+        told += f"{change(evidence.difference, paired=evidence.pairs is not None)}: "
+    return told + _first(judgement.reasons) + wanted(entry)
+
+
+def wanted(entry: Entry) -> str:
+    """Say how many episodes would do, where there are too few."""
+    needed = entry.judgement.comparison.needed
+    if entry.judgement.status is not Status.UNDERPOWERED or needed is None:
+        return ""
+    paired = entry.judgement.comparison.evidence and entry.judgement.comparison.evidence.pairs
+    unit = "episodes" if paired else "episodes of each run, unpaired,"
+    effect = f"{100 * needed.effect:.3g} points"
+    return f"; about {needed.episodes} {unit} would tell a fall of {effect} with 80 % power"
+
+
+def change(difference: Estimate, *, paired: bool) -> str:
+    """Write a difference with its interval and n: `-2.0 points [-4.1, +0.1], n = 500 pairs`."""
+    low, high = 100 * difference.low, 100 * difference.high
+    unit = "pairs" if paired else "or more of each, unpaired"
+    return (
+        f"{100 * difference.value:+.1f} points [{low:+.1f}, {high:+.1f}], n = {difference.n} {unit}"
+    )
+
+
+def rates(evidence: Evidence) -> tuple[str, str]:
+    """Write both success rates with their intervals."""
+    a, b = evidence.rate_a, evidence.rate_b
+    return _rate(a), _rate(b)
+
+
+def task_change(task: TaskEffect) -> str:
+    """Write what happened to one task."""
+    told = change(task.difference, paired=task.pairs is not None)
+    return f"{task.rate_a:.1%} to {task.rate_b:.1%}, {told}"
+
+
+def _first(reasons: Sequence[str]) -> str:
+    more = (f"and {len(reasons) - _MOST} more",) if len(reasons) > _MOST else ()
+    return "; ".join((*reasons[:_MOST], *more))
+
+
+def _rate(rate: Estimate) -> str:
+    return f"{rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}]"

@@ -1,0 +1,607 @@
+"""Does more compute, or more training, help? Success at points along one axis.
+
+Runs of one plan are paired: every initial state was met at every point, so that a state's own
+difficulty cancels out of the slope. Points of a training curve are not; their rates are taken as
+independent.
+
+*Evidence* needs two methods that agree: the interval of the slope leaves out 0, and so does a
+permutation test (5 %). Otherwise it is said that there is none, and no law is fitted.
+
+*The law* is error = a N^-b + c, with a, c >= 0: c is what no N removes. It is the power law that
+neural scaling is described with (Hestness et al. 2017, arXiv:1712.00409).
+
+*The oracle* counts an episode as solved if it succeeded at this point or at any before it. It is
+what a perfect choice among the runs recorded would get, episode by episode. It says nothing about a
+perfect choice among the candidates within a decision, of which records hold the executed one only;
+and it grows by luck alone, since a policy that draws anew gets another try at every point.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import pairwise
+from statistics import NormalDist
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from vlabench.errors import RecordError
+from vlabench.metrics.counts import Ints, OnError, tabulate
+from vlabench.metrics.curves import Curve
+from vlabench.metrics.estimate import Estimate
+from vlabench.metrics.intervals import edged_wilson, normal_quantile, student
+from vlabench.metrics.pivots import Floats
+from vlabench.metrics.stability import refuse_other_plan
+from vlabench.metrics.variance import over_these_tasks, rate_on_these_tasks
+from vlabench.record import Outcome, Run
+
+_SEED = 20_240_316
+_RESAMPLES = 2_000
+_MANY = 500
+"""States from which sums over them are taken to be normal."""
+_EXPONENTS = np.geomspace(0.02, 8, 240)
+"""Values of b that are tried, 2.5 % apart."""
+_LAW_POINTS = 4
+"""Points that a law with three parameters needs to be more than a drawing through them."""
+
+
+class Trend(StrEnum):
+    """What more of it does."""
+
+    RISES = "RISES"
+    FALLS = "FALLS"
+    NO_EVIDENCE = "NO EVIDENCE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One place on the axis.
+
+    Attributes:
+        x: Where.
+        success: Success rate on these tasks.
+        monotone: The nearest rates that never turn (isotonic regression): that never rise where the
+            trend is FALLS, and never fall elsewhere.
+        samples: Candidates that the policy evaluated for a decision; None for a curve.
+        flops: Floating-point operations for a decision; None where unknown.
+        milliseconds: Of the policy, for a decision; None for a curve.
+        oracle: Success of a perfect choice among the points up to here; None for a curve.
+        front: Costs by which no other point succeeds as often for less; of those that are known
+            and not the same everywhere.
+    """
+
+    x: float
+    success: Estimate
+    monotone: float
+    samples: float | None = None
+    flops: float | None = None
+    milliseconds: float | None = None
+    oracle: Estimate | None = None
+    front: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Law:
+    """error = a N^-b + c.
+
+    Attributes:
+        a: The error that N = `unit` still has and more would remove.
+        b: How fast: each doubling leaves 2^-b of it.
+        c: The error that stays.
+        unit: What N is counted in, the smallest positive x.
+        off: Largest distance between the law and a rate, a share.
+        fits: Whether the law passes through intervals of all points, made as wide as it takes for
+            all of them to hold together (Bonferroni).
+    """
+
+    a: Estimate
+    b: Estimate
+    c: Estimate
+    unit: float
+    off: float
+    fits: bool
+
+    def success(self, x: Floats) -> Floats:
+        """Return the fitted success rate, `[k] -> [k]`."""
+        return _law_success(x / self.unit, self.a.value, self.b.value, self.c.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knee:
+    """Where the curve bends most.
+
+    Attributes:
+        x: The point farthest above the straight line from the first to the last (Satopaa et al.
+            2011, ICDCS Workshops, "Finding a Kneedle in a Haystack"), on the isotonic fit.
+        sure: Share of resamples in which it is this one.
+    """
+
+    x: float
+    sure: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """What success does along an axis.
+
+    Attributes:
+        axis: Name of it.
+        paired: Whether every point met the same episodes.
+        points: In order.
+        trend: What more of it does.
+        slope: Change of success for each doubling; from the first point to the last where one is 0.
+        step: What the slope is for: `doubling` or `range`.
+        p_value: Of a permutation test (paired) or of the trend test (curves).
+        law: The fitted power law; None without evidence, or with too few points.
+        no_law: Why not; empty where there is one.
+        knee: Where it bends; None unless success rises and there are three points.
+        left_out: Episodes that were not counted at any point: they broke at one.
+    """
+
+    axis: str
+    paired: bool
+    points: tuple[Point, ...]
+    trend: Trend
+    slope: Estimate
+    step: str
+    p_value: float
+    law: Law | None
+    no_law: str
+    knee: Knee | None
+    left_out: int = 0
+
+
+def scaling_of_runs(
+    runs: Sequence[Run],
+    xs: Sequence[float],
+    axis: str,
+    *,
+    on_error: OnError = "raise",
+    confidence: float = 0.95,
+) -> Scaling:
+    """Describe success along an axis, from runs of one plan.
+
+    Args:
+        runs: One for each point, in any order.
+        xs: Where on the axis each is.
+        axis: Name of it, as in `samples`.
+        on_error: What episodes that broke count as. `exclude` leaves them out at every point.
+        confidence: Coverage of the intervals.
+
+    Raises:
+        RecordError: If there are fewer than two points, two at one place, plans differ, an episode
+            broke and `on_error` is `raise`, or nothing is left to count.
+    """
+    _refuse_places(xs, axis)
+    order = np.argsort(xs)
+    runs, places = [runs[i] for i in order], np.array([float(xs[i]) for i in order])
+    paired, left_out = _pair(runs, on_error)
+    oracles = np.maximum.accumulate(paired.episodes, axis=1)
+    points = [
+        Point(
+            x=float(x),
+            success=paired.rate(paired.episodes[:, k], confidence),
+            monotone=float(paired.rates[k]),
+            oracle=paired.rate(oracles[:, k], confidence),
+            samples=cost.samples,
+            flops=cost.flops,
+            milliseconds=cost.milliseconds,
+        )
+        for k, (x, cost) in enumerate(zip(places, map(_cost, runs), strict=True))
+    ]
+    return _describe(axis, paired, places, points, left_out, confidence)
+
+
+def scaling_of_curve(curve: Curve, *, confidence: float = 0.95) -> Scaling:
+    """Describe success along a training.
+
+    Raises:
+        RecordError: If the log does not say how many episodes are behind its rates.
+    """
+    if curve.n is None:
+        raise RecordError(
+            f"{curve.name} does not say in how many episodes success was measured; expected a "
+            "column success_n"
+        )
+    rates, n = np.array(curve.success), np.array(curve.n)
+    low, high = edged_wilson(rates * n, n, normal_quantile(confidence))
+    points = [
+        Point(
+            x=x,
+            success=Estimate(
+                value=float(rates[k]),
+                low=float(low[k]),
+                high=float(high[k]),
+                n=int(n[k]),
+                method=f"Wilson {100 * confidence:g}%",
+                question="success at this step of this training, over episodes like these",
+            ),
+            monotone=float(rates[k]),
+        )
+        for k, x in enumerate(curve.steps)
+    ]
+    data = _Independent(rates, n)
+    return _describe(curve.unit, data, np.array(curve.steps), points, 0, confidence)
+
+
+class _Cost(NamedTuple):
+    """Of a decision."""
+
+    samples: float | None
+    flops: float | None
+    milliseconds: float | None
+
+
+class _Data(Protocol):
+    """Rates along an axis, and what is known of their noise."""
+
+    rates: Floats
+    resampling: str
+
+    @property
+    def size(self) -> int: ...
+    def resample(self, rng: np.random.Generator) -> Floats: ...
+    def slope(self, weights: Floats, confidence: float) -> tuple[float, float, str]: ...
+    def p_value(self, weights: Floats, rng: np.random.Generator) -> float: ...
+
+
+class _Paired:
+    """The same episodes at every point.
+
+    Args:
+        episodes: 0 or 1, `[n, points]`.
+        task: Of each episode, `[n]`, from 0 up.
+        state: Its initial state, `[n]`.
+    """
+
+    resampling = "bootstrap over initial states"
+
+    def __init__(self, episodes: Floats, task: Ints, state: Ints) -> None:
+        self.episodes, self._task, self._state = episodes, task, state
+        keys, index = np.unique(np.stack([task, state]), axis=1, return_inverse=True)
+        repeats = np.bincount(index)
+        columns = [np.bincount(index, column) / repeats for column in episodes.T]
+        self._means = np.stack(columns, axis=1)  # [states, points]
+        _, self._of = np.unique(keys[0], return_inverse=True)
+        sizes = np.bincount(self._of)
+        self._weights = 1 / (sizes[self._of] * len(sizes))
+        self.rates = self._weights @ self._means
+
+    @property
+    def size(self) -> int:
+        return len(self.episodes)
+
+    def rate(self, success: Floats, confidence: float) -> Estimate:
+        return rate_on_these_tasks(success, self._task, self._state, confidence=confidence)
+
+    def resample(self, rng: np.random.Generator) -> Floats:
+        """Draw one state less than there are within each task, which leaves variances unbiased.
+
+        Rao & Wu 1988, JASA 83:231-241. `[_RESAMPLES, points]`.
+        """
+        tasks = int(self._of.max()) + 1
+        drawn = [_resampled_mean(self._means[self._of == task], rng) for task in range(tasks)]
+        return np.asarray(sum(drawn)) / tasks
+
+    def slope(self, weights: Floats, confidence: float) -> tuple[float, float, str]:
+        """Interval of a mean of slopes, one for each episode.
+
+        Half a state that moves as far as possible is added in each direction, so that a sample in
+        which none moved is not certain (Agresti & Min 2005, SiM 24:729-740).
+        """
+        mean = over_these_tasks(self.episodes @ weights, self._task, self._state)
+        largest = weights[weights > 0].sum()
+        variance = mean.variance + (largest / mean.units) ** 2
+        low, high = student(mean.value, variance, max(1, mean.units - 1), confidence)
+        return low, high, f"stratified Student {100 * confidence:g}%"
+
+    def p_value(self, weights: Floats, rng: np.random.Generator) -> float:
+        """Return how often slopes as steep come of shuffling each state's points.
+
+        Where many states moved, their sum is normal, with the variance that shuffling gives it.
+        """
+        moved = np.ptp(self._means, axis=1) > 0
+        means, weight = self._means[moved], self._weights[moved]
+        found = abs(float(weight @ (means @ weights))) - 1e-12
+        if len(means) > _MANY:
+            spread = means.var(axis=1, ddof=1) @ weight**2 * (weights**2).sum()
+            return 2 * NormalDist().cdf(-found / float(spread) ** 0.5)
+        steep = sum(
+            abs(float(weight @ (rng.permuted(means, axis=1) @ weights))) >= found
+            for _ in range(_RESAMPLES)
+        )
+        return (1 + steep) / (1 + _RESAMPLES)
+
+
+def _resampled_mean(means: Floats, rng: np.random.Generator) -> Floats:
+    """Draw means over the states of one task; they are normal where states are many."""
+    n = max(1, len(means) - 1)
+    if n > _MANY:
+        return rng.multivariate_normal(means.mean(axis=0), np.cov(means.T) / n, _RESAMPLES)
+    counts = rng.multinomial(n, np.full(len(means), 1 / len(means)), _RESAMPLES)
+    return np.asarray(counts @ means / n)
+
+
+class _Independent:
+    """Other episodes at every point, `n` of them, `[points]`."""
+
+    resampling = "Jeffreys draws"
+
+    def __init__(self, rates: Floats, n: Ints) -> None:
+        self.rates, self._n = rates, n
+
+    @property
+    def size(self) -> int:
+        return int(self._n.sum())
+
+    def resample(self, rng: np.random.Generator) -> Floats:
+        """Draw rates that may be true (Jeffreys' prior), `[_RESAMPLES, points]`."""
+        successes = self.rates * self._n
+        shape = (_RESAMPLES, len(self.rates))
+        return rng.beta(successes + 0.5, self._n - successes + 0.5, shape)
+
+    def slope(self, weights: Floats, confidence: float) -> tuple[float, float, str]:
+        drawn = self.resample(np.random.default_rng(_SEED + 1)) @ weights
+        low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+        return float(low), float(high), f"{self.resampling} {100 * confidence:g}%"
+
+    def p_value(self, weights: Floats, rng: np.random.Generator) -> float:
+        """Test for a trend in proportions (Armitage 1955, Biometrics 11:375-386)."""
+        rate = float(self.rates @ self._n / self._n.sum())
+        variance = rate * (1 - rate) * float((weights**2 / self._n).sum())
+        if variance == 0:
+            return 1.0
+        return 2 * NormalDist().cdf(-abs(float(weights @ self.rates)) / variance**0.5)
+
+
+def _refuse_places(xs: Sequence[float], axis: str) -> None:
+    if len(xs) < 2:
+        raise RecordError(f"{len(xs)} point of {axis}; scaling needs two, and a law {_LAW_POINTS}")
+    for one, other in pairwise(sorted(xs)):
+        if one == other:
+            raise RecordError(f"two runs are at {axis} = {one:g}; give one for each place")
+
+
+def _pair(runs: Sequence[Run], on_error: OnError) -> tuple[_Paired, int]:
+    tables = [tabulate(run.episodes) for run in runs]
+    for run, table in zip(runs[1:], tables[1:], strict=True):
+        if run.header.policy_id != runs[0].header.policy_id:
+            raise RecordError(
+                f"runs of two policies, {runs[0].header.policy_id} and {run.header.policy_id}, are "
+                "no points of one axis; `vlabench compare` compares policies"
+            )
+        refuse_other_plan(runs[0], run)
+        if not tables[0].same_episodes(table):
+            raise RecordError(
+                f"the same plan, but not the same episodes have ended: {len(tables[0].outcome)} at "
+                f"one point, {len(table.outcome)} at another; the same command again finishes runs"
+            )
+    outcome = np.stack([table.outcome for table in tables], axis=1)
+    errors = int((outcome < 0).sum())
+    if errors and on_error == "raise":
+        raise RecordError(
+            f"{errors} of {outcome.size} episodes are errors; --retry-errors runs them again, or "
+            "say what they count as: --on-error exclude or as-failure"
+        )
+    if on_error == "as-failure":
+        outcome = np.maximum(outcome, 0)
+    kept = (outcome >= 0).all(axis=1)
+    if not kept.any():
+        raise RecordError("no episode ended at every point")
+    episodes = outcome[kept].astype(np.float64)
+    paired = _Paired(episodes, tables[0].task[kept], tables[0].state[kept])
+    return paired, int((~kept).sum())
+
+
+def _cost(run: Run) -> _Cost:
+    """Return what a decision cost, over all episodes that ended."""
+    ended = [record for record in run.episodes if record.outcome is not Outcome.ERROR]
+    decisions = sum(record.decisions for record in ended)
+    if not decisions:
+        return _Cost(None, None, None)
+    flops = [record.flops for record in ended if record.flops is not None]
+    return _Cost(
+        samples=sum(record.samples for record in ended) / decisions,
+        flops=sum(flops) / decisions if len(flops) == len(ended) else None,
+        milliseconds=1000 * sum(record.seconds.policy for record in ended) / decisions,
+    )
+
+
+def _describe(
+    axis: str,
+    data: _Data,
+    xs: Floats,
+    points: Sequence[Point],
+    left_out: int,
+    confidence: float,
+) -> Scaling:
+    step = "doubling" if xs.min() > 0 else "range"
+    scale = np.log2(xs) if step == "doubling" else (xs - xs.min()) / np.ptp(xs)
+    weights = scale - scale.mean()
+    weights /= (weights**2).sum()
+    slope = _slope(data, weights, step, confidence)
+    p_value = data.p_value(weights, np.random.default_rng(_SEED))
+    trend = _trend(slope, p_value, 1 - confidence)
+    resamples = data.resample(np.random.default_rng(_SEED))
+    no_law = _no_law(xs, trend)
+    law = None if no_law else _law(data, xs, points, resamples, confidence)
+    return Scaling(
+        axis=axis,
+        paired=isinstance(data, _Paired),
+        points=_finish(points, data.rates, trend),
+        trend=trend,
+        slope=slope,
+        step=step,
+        p_value=p_value,
+        law=law,
+        no_law=no_law,
+        knee=_knee(scale, xs, data.rates, resamples) if trend is Trend.RISES else None,
+        left_out=left_out,
+    )
+
+
+def _slope(data: _Data, weights: Floats, step: str, confidence: float) -> Estimate:
+    low, high, method = data.slope(weights, confidence)
+    value = float(data.rates @ weights)
+    return Estimate(
+        value=value,
+        low=min(low, value),
+        high=max(high, value),
+        n=data.size,
+        method=method,
+        question=f"change of success for {_STEPS[step]}, on a straight line through all points",
+    )
+
+
+_STEPS = {"doubling": "each doubling", "range": "the whole range"}
+
+
+def _trend(slope: Estimate, p_value: float, alpha: float) -> Trend:
+    if slope.low <= 0 <= slope.high or p_value >= alpha:
+        return Trend.NO_EVIDENCE
+    return Trend.RISES if slope.value > 0 else Trend.FALLS
+
+
+def _finish(points: Sequence[Point], rates: Floats, trend: Trend) -> tuple[Point, ...]:
+    """Add what takes all points together: the isotonic fit and the Pareto fronts."""
+    monotone = -_isotonic(-rates) if trend is Trend.FALLS else _isotonic(rates)
+    costs = {name: known_costs(points, name) for name in ("samples", "flops", "milliseconds")}
+    fronts = {name: pareto(each, rates) for name, each in costs.items() if each}
+    return tuple(
+        replace(
+            point,
+            monotone=float(monotone[k]),
+            front=tuple(name for name, front in fronts.items() if front[k]),
+        )
+        for k, point in enumerate(points)
+    )
+
+
+def known_costs(points: Sequence[Point], name: str) -> list[float]:
+    """Return a cost of every point; nothing where one is unknown, or all are the same to 10 %."""
+    found = [getattr(point, name) for point in points]
+    if None in found or max(found) <= 1.1 * min(found):
+        return []
+    return found
+
+
+def pareto(costs: Sequence[float], success: Sequence[float] | Floats) -> list[bool]:
+    """Return for each point whether no other one succeeds as often for less, or more often."""
+    pairs = list(zip(costs, success, strict=True))
+    return [
+        not any(
+            other <= cost and more >= rate and (other, more) != (cost, rate)
+            for other, more in pairs
+        )
+        for cost, rate in pairs
+    ]
+
+
+def fit_law(xs: Floats, errors: Floats) -> tuple[Floats, Floats, Floats]:
+    """Fit error = a N^-b + c by least squares, a and c at least 0, for many series at once.
+
+    For each b that is tried, a and c are a straight line's; the best b is taken. Nothing iterates,
+    so that nothing fails to converge.
+
+    Args:
+        xs: N, above 0, `[points]`.
+        errors: `[..., points]`.
+
+    Returns:
+        a, b and c, `[...]` each; b is within 0.02 to 8.
+    """
+    basis = xs ** -_EXPONENTS[:, None]  # [exponents, points]
+    means, level = basis.mean(axis=1), errors.mean(axis=-1)[..., None]
+    cross = errors @ basis.T / len(xs)  # [..., exponents]
+    square = (basis**2).mean(axis=1)
+    a = np.maximum(0, (cross - means * level) / (square - means**2))
+    c = level - a * means
+    through = np.maximum(0, cross / square)  # where the line would need c < 0
+    a, c = np.where(c < 0, through, a), np.maximum(0, c)
+    losses = (errors**2).mean(axis=-1)[..., None] - 2 * (a * cross + c * level)
+    losses += a**2 * square + 2 * a * c * means + c**2
+    best = losses.argmin(axis=-1)
+    a, c = (np.take_along_axis(part, best[..., None], axis=-1)[..., 0] for part in (a, c))
+    return a, _EXPONENTS[best], c
+
+
+def _no_law(xs: Floats, trend: Trend) -> str:
+    """Say why no law is fitted; nothing if one is."""
+    if trend is not Trend.RISES:
+        return "no evidence that success rises"
+    if (count := int((xs > 0).sum())) < _LAW_POINTS:
+        return f"a law takes {_LAW_POINTS} points above 0, found {count}"
+    return ""
+
+
+def _law(
+    data: _Data, xs: Floats, points: Sequence[Point], resamples: Floats, confidence: float
+) -> Law:
+    positive = xs > 0
+    unit = float(xs[positive].min())
+    places, rates = xs[positive] / unit, data.rates[positive]
+    found = [float(part) for part in fit_law(places, 1 - rates)]
+    drawn = fit_law(places, 1 - resamples[:, positive])
+    fitted = _law_success(places, *found)
+    through = [p.success for p in points if p.x > 0]
+    wider = normal_quantile(1 - (1 - confidence) / len(through)) / normal_quantile(confidence)
+    a, b, c = (
+        _law_estimate(value, draws, data, question, confidence)
+        for value, draws, question in zip(found, drawn, _PARAMETERS, strict=True)
+    )
+    return Law(
+        a=a,
+        b=b,
+        c=c,
+        unit=unit,
+        off=float(np.abs(fitted - rates).max()),
+        fits=all(
+            wider * (rate.low - rate.value) <= y - rate.value <= wider * (rate.high - rate.value)
+            for y, rate in zip(fitted, through, strict=True)
+        ),
+    )
+
+
+_PARAMETERS = (
+    "error that more removes, at the smallest N, in error = a N^-b + c",
+    "exponent, in error = a N^-b + c",
+    "error that stays, in error = a N^-b + c",
+)
+
+
+def _law_estimate(
+    value: float, draws: Floats, data: _Data, question: str, confidence: float
+) -> Estimate:
+    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Estimate(
+        value=value,
+        low=min(float(low), value),
+        high=max(float(high), value),
+        n=data.size,
+        method=f"{data.resampling} {100 * confidence:g}%",
+        question=question,
+    )
+
+
+def _law_success(places: Floats, a: float, b: float, c: float) -> Floats:
+    return np.asarray(1 - a * places**-b - c)
+
+
+def _isotonic(rates: Floats) -> Floats:
+    from scipy.optimize import isotonic_regression
+
+    return np.asarray(isotonic_regression(rates).x)
+
+
+def _knee(scale: Floats, xs: Floats, rates: Floats, resamples: Floats) -> Knee | None:
+    if len(xs) < 3:
+        return None
+    chosen = _bend(scale, rates)
+    same = np.mean([_bend(scale, row) == chosen for row in resamples])
+    return Knee(x=float(xs[chosen]), sure=float(same))
+
+
+def _bend(scale: Floats, rates: Floats) -> int:
+    rising = _isotonic(rates)
+    along = (scale - scale[0]) / (scale[-1] - scale[0])
+    return int(np.argmax(rising - rising[0] - along * (rising[-1] - rising[0])))

@@ -1,0 +1,467 @@
+"""How much success varies, where that comes from, and what to buy next.
+
+Runs of one method are its trainings: several checkpoints on one plan, so that every training meets
+the same tasks, initial states and repeats. Success `y` of training g in task t, initial state s of
+that task and repeat r is taken as a sum, on the scale of rates:
+
+    y = mean + task_t + state_ts + training_g + (training x task)_gt + (training x state)_gts + draw
+
+Tasks are these tasks, so that `training` is about the mean over them. Variances come from mean
+squares (Searle, Casella & McCulloch 1992, Variance Components, chapter 4), their intervals from
+`vlabench.metrics.pivots`. What a design cannot tell apart is `residual`, which says what is in it.
+ADR 14 has the definitions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from vlabench.errors import RecordError
+from vlabench.metrics.counts import Ints, OnError, Table, tabulate
+from vlabench.metrics.estimate import Estimate
+from vlabench.metrics.pivots import (
+    DRAWS,
+    Floats,
+    Pivot,
+    combine,
+    mean_square,
+    ratio,
+    trusted_freedom,
+)
+from vlabench.metrics.variance import rate_on_these_tasks
+from vlabench.record import Run
+
+What = Literal["states", "repeats", "trainings"]
+Rng = np.random.Generator
+
+_SEED = 20_240_229
+_MEAN = "mean success on these tasks, over initial states, draws and trainings like these"
+_ERROR = "standard error of the mean on these tasks"
+_RATIO = "how many times larger the spread of success between trainings is, on these tasks"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """One source of variance.
+
+    Attributes:
+        name: Of what.
+        means: What differs when this is large.
+        variance: Of success, a share squared; None where these runs cannot say.
+        deviation: Its root.
+        unknown: Why these runs cannot say, and which would; empty where they can.
+    """
+
+    name: str
+    means: str
+    variance: Estimate | None = None
+    deviation: Estimate | None = None
+    unknown: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purchase:
+    """As many episodes as there are, once more, spent in one way.
+
+    Attributes:
+        what: More initial states, more repeats of each, or more trained seeds.
+        deviation: Of the suite mean, afterwards; None where these runs cannot say.
+        best: Chance, over what the data leave open, that nothing else lowers it more; None where
+            there is nothing to choose from.
+        unknown: Why not; empty where they can.
+    """
+
+    what: What
+    deviation: Estimate | None = None
+    best: float | None = None
+    unknown: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stability:
+    """Where the variance of one method's success comes from.
+
+    Attributes:
+        mean: Mean over trainings and tasks. With one training, its interval is about that one.
+        deviation: Of that mean.
+        trainings: How many.
+        tasks: How many.
+        states: Initial states of a task, the harmonic mean where tasks differ.
+        repeats: Of each state.
+        left_out: Initial states that were not counted: an episode of theirs broke or is missing.
+        components: Sources of variance.
+        purchases: What twice the episodes would give, the best first.
+    """
+
+    mean: Estimate
+    deviation: Estimate
+    trainings: int
+    tasks: int
+    states: float
+    repeats: int
+    left_out: int
+    components: tuple[Component, ...]
+    purchases: tuple[Purchase, ...]
+
+    @property
+    def next(self) -> Purchase:
+        """What to buy next, as far as these runs can say."""
+        return self.purchases[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Design:
+    """Success by task, each `[trainings, states, repeats]`."""
+
+    cells: tuple[Floats, ...]
+    left_out: int
+
+    @property
+    def trainings(self) -> int:
+        return int(self.cells[0].shape[0])
+
+    @property
+    def tasks(self) -> int:
+        return len(self.cells)
+
+    @property
+    def repeats(self) -> int:
+        return int(self.cells[0].shape[2])
+
+    @property
+    def states(self) -> float:
+        return float(1 / np.mean([1 / cell.shape[1] for cell in self.cells]))
+
+    @property
+    def episodes(self) -> int:
+        return sum(cell.size for cell in self.cells)
+
+
+def stability_of_runs(
+    runs: Sequence[Run], *, on_error: OnError = "raise", confidence: float = 0.95
+) -> Stability:
+    """Say where the variance of a method's success comes from.
+
+    Args:
+        runs: Of one method on one plan, one for each training.
+        on_error: What episodes that broke count as. `exclude` leaves out their initial state, in
+            all runs.
+        confidence: Coverage of the intervals.
+
+    Raises:
+        RecordError: If the runs do not belong together, an episode broke and `on_error` is `raise`,
+            or no task has two initial states that can be counted.
+    """
+    design = _design(runs, on_error)
+    squares = _mean_squares(design)
+    parts = _parts(design, squares)
+    now = _mean_variance(design, parts, {})
+    return Stability(
+        mean=_mean(design, now, confidence),
+        deviation=now.root().estimate(design.episodes, _ERROR, confidence),
+        trainings=design.trainings,
+        tasks=design.tasks,
+        states=design.states,
+        repeats=design.repeats,
+        left_out=design.left_out,
+        components=_components(design, parts, confidence),
+        purchases=_purchases(design, parts, confidence),
+    )
+
+
+def stability_ratio(
+    runs: Sequence[Run],
+    against: Sequence[Run],
+    *,
+    on_error: OnError = "raise",
+    confidence: float = 0.95,
+) -> Estimate:
+    """How many times as stable the first method is: the definition is ADR 14's.
+
+    That is the standard deviation of true success between trainings, on these tasks, of `against`
+    over that of `runs`; 3 means that the first spreads a third as much. It is infinite, or 1 if
+    both are so, where no spread is left once the noise of episodes is taken out.
+
+    Raises:
+        RecordError: As `stability_of_runs` does; or if a method has one run only, or plans differ.
+    """
+    one, other = _design(runs, on_error), _design(against, on_error)
+    refuse_other_plan(runs[0], against[0])
+    for design in (one, other):
+        if design.trainings < 2:
+            raise RecordError(
+                "one training has no spread; give two runs or more of each method, each of a "
+                "checkpoint trained with another seed"
+            )
+    found = ratio(
+        *(
+            _parts(design, _mean_squares(design, _SEED + place))["training"].clipped()
+            for place, design in enumerate((other, one))
+        )
+    )
+    return found.estimate(one.episodes + other.episodes, _RATIO, confidence)
+
+
+def _design(runs: Sequence[Run], on_error: OnError) -> _Design:
+    """Check that the runs are trainings of one method, and sort their outcomes."""
+    tables = [tabulate(run.episodes) for run in runs]
+    for run, table in zip(runs[1:], tables[1:], strict=True):
+        _refuse_other_method(runs[0], run)
+        if not tables[0].same_episodes(table):
+            raise RecordError(
+                f"the same plan, but not the same episodes have ended: {len(tables[0].outcome)} in "
+                f"the first run, {len(table.outcome)} in another; the same `vlabench run` again "
+                "finishes a run"
+            )
+    _refuse_twins(runs)
+    errors = sum(table.errors for table in tables)
+    if errors and on_error == "raise":
+        raise RecordError(
+            f"{errors} of {sum(len(table.outcome) for table in tables)} episodes are errors; say "
+            "what they count as: --on-error exclude or as-failure"
+        )
+    return _sorted(tables, on_error)
+
+
+def _sorted(tables: Sequence[Table], on_error: OnError) -> _Design:
+    outcome = np.stack([table.outcome for table in tables])
+    if on_error == "as-failure":
+        outcome = np.maximum(outcome, 0)
+    first = tables[0]
+    repeats = len(np.unique(first.repeat))
+    _, state = np.unique(np.stack([first.task, first.state]), axis=1, return_inverse=True)
+    ended = np.bincount(state, (outcome >= 0).all(axis=0)) if state.size else np.zeros(0)
+    kept = (ended == repeats)[state]
+    cells = tuple(
+        outcome[:, kept & (first.task == task)].reshape(len(tables), -1, repeats).astype(np.float64)
+        for task in range(len(first.tasks))
+    )
+    short = [name for name, cell in zip(first.tasks, cells, strict=True) if cell.shape[1] < 2]
+    if short or not cells:
+        raise RecordError(
+            f"{short[0] if short else 'no task'} has fewer than two initial states in which every "
+            "episode ended; variance needs two: --episodes 2 or more"
+        )
+    return _Design(cells, int((ended != repeats).sum()))
+
+
+def _refuse_other_method(first: Run, run: Run) -> None:
+    if first.header.policy_id != run.header.policy_id:
+        raise RecordError(
+            f"runs of two policies, {first.header.policy_id} and {run.header.policy_id}, are no "
+            "trainings of one; put the second after --against"
+        )
+    refuse_other_plan(first, run)
+
+
+def refuse_other_plan(first: Run, run: Run) -> None:
+    """Check that two runs met the same episodes, in the same simulator.
+
+    Raises:
+        RecordError: If not.
+    """
+    for what, there, here in (
+        ("suite", first.header.suite_id, run.header.suite_id),
+        ("protocol", first.header.protocol, run.header.protocol),
+        ("plan", first.header.plan_digest, run.header.plan_digest),
+        ("simulator versions", *(dict(r.header.fingerprint.versions) for r in (first, run))),
+    ):
+        if there != here:
+            raise RecordError(
+                f"runs differ in their {what}: {there} in one, {here} in another; run every "
+                "training on one plan, with the same --suite, --protocol, --tasks, --episodes, "
+                "--repeats and --seed"
+            )
+
+
+def _refuse_twins(runs: Sequence[Run]) -> None:
+    seen = [(run.header.policy_digest, dict(run.header.settings)) for run in runs]
+    for place, one in enumerate(seen):
+        if one in seen[:place]:
+            raise RecordError(
+                f"run {place + 1} has the checkpoint and settings of run {seen.index(one) + 1}: "
+                "the same training twice; give one run for each training, and more draws of one "
+                "training as --repeats"
+            )
+
+
+def _mean_squares(design: _Design, seed: int = _SEED) -> dict[str, Pivot]:
+    """Mean squares of means, by which of training (g), task (t), state (s), draw (e) differ."""
+    rng = np.random.default_rng(seed)
+    g, t, r = design.trainings, design.tasks, design.repeats
+    means = [cell.mean(axis=2) for cell in design.cells]  # [trainings, states] each
+    by_task = np.stack([mean.mean(axis=1) for mean in means], axis=1)  # [trainings, tasks]
+    states = sum(mean.shape[1] for mean in means)
+    found = {}
+    if r > 1:
+        within = [cell.var(axis=2, ddof=1).sum(axis=0) / g for cell in design.cells]
+        found["e"] = _over_states(within, g * states * (r - 1), rng, spent=0)
+    about = [mean - mean.mean(axis=1, keepdims=True) for mean in means]
+    if g > 1:
+        apart = [((a - a.mean(axis=0)) ** 2).sum(axis=0) / (g - 1) for a in about]
+        found["gs"] = _over_states(apart, (g - 1) * (states - t), rng, spent=1)
+    found["s"] = _over_states([a.mean(axis=0) ** 2 for a in about], states - t, rng, spent=1)
+    training, task = by_task.mean(axis=1), by_task.mean(axis=0)
+    if g > 1:
+        found["g"] = mean_square(float(training.var(ddof=1)), g - 1, rng)
+    shared = 0.0  # variance that trainings leave in the mean of each task
+    if g > 1 and t > 1:
+        cross = (by_task - training[:, None] - task + by_task.mean()) ** 2
+        freedom = (g - 1) * (t - 1)
+        found["gt"] = _over_tasks(cross.sum(axis=0) / freedom, freedom, rng)
+        shared = found["gt"].value / g
+    if t > 1:
+        own = np.array([(a.mean(axis=0) ** 2).sum() / (a.shape[1] - 1) for a in about])
+        found["t"] = _between(task, own, np.array([a.shape[1] for a in about]), shared, rng)
+    return found
+
+
+def _between(task: Floats, own: Floats, states: Ints, shared: float, rng: Rng) -> Pivot:
+    """Mean square of tasks which are these tasks: only their estimated rates are uncertain.
+
+    Args:
+        task: Estimated rates, `[tasks]`.
+        own: Variance of one initial state's mean, within each task.
+        states: How many there are.
+        shared: Further variance of each task's rate.
+        rng: Where draws come from.
+    """
+    unseen = (states + 1) / (states + 2) ** 2  # variance of a rate of 1 in n + 2
+    noise = np.maximum(own, unseen) / states + shared
+    freedom = len(task) - 1
+    about = (task - task.mean()) ** 2
+    variance = (4 * about * noise + 2 * noise**2).sum() / freedom**2
+    value = float(about.sum()) / freedom
+    draws = value + np.sqrt(variance) * rng.standard_normal(DRAWS)
+    return Pivot(value=value, draws=draws, freedom=freedom)
+
+
+def _over_states(parts: Sequence[Floats], freedom: float, rng: Rng, *, spent: int) -> Pivot:
+    """Return the mean over tasks of a mean over states, of which the task's mean took `spent`."""
+    value = float(np.mean([part.sum() / (len(part) - spent) for part in parts]))
+    stratum: Ints = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    return mean_square(value, trusted_freedom(np.concatenate(parts), stratum, freedom), rng)
+
+
+def _over_tasks(parts: Floats, freedom: float, rng: Rng) -> Pivot:
+    stratum = np.zeros(len(parts), dtype=np.int64)
+    return mean_square(float(parts.sum()), trusted_freedom(parts, stratum, freedom), rng)
+
+
+def _parts(design: _Design, squares: dict[str, Pivot]) -> dict[str, Pivot]:
+    """Solve the expectations of the mean squares for the variances, as far as they are there."""
+    g, r, s, t = design.trainings, design.repeats, design.states, design.tasks
+    weights: dict[str, dict[str, float]] = {}
+    if g > 1:
+        weights["training"] = {"g": 1, "gs": -1 / (s * t)}
+        weights["state"] = {"s": 1, "gs": -1 / g}
+        weights["residual"] = {"gs": 1, **({"e": -1 / r} if r > 1 else {})}
+        if t > 1:
+            weights["training x task"] = {"gt": 1, "gs": -1 / s}
+            weights["task"] = {"t": 1, "s": -1 / s, "gt": -1 / g, "gs": 1 / (s * g)}
+    else:
+        weights["state" if r > 1 else "residual"] = {"s": 1, **({"e": -1 / r} if r > 1 else {})}
+        if t > 1:
+            weights["task"] = {"t": 1, "s": -1 / s}
+    if r > 1:
+        weights["sampling"] = {"e": 1}
+    return {name: combine(squares, of) for name, of in weights.items()}
+
+
+def _mean_variance(design: _Design, parts: dict[str, Pivot], factors: dict[What, float]) -> Pivot:
+    """Return the variance of the mean on these tasks, with so many times the states and so on."""
+    g = design.trainings * factors.get("trainings", 1)
+    s = design.tasks * design.states * factors.get("states", 1)
+    r = design.repeats * factors.get("repeats", 1)
+    weights = {
+        "training": 1 / g,
+        "state": 1 / s,
+        "residual": 1 / (g * s),
+        "sampling": 1 / (g * s * r),
+    }
+    known = {name: parts[name].clipped() for name in weights if name in parts}
+    return combine(known, {name: weights[name] for name in known})
+
+
+def _components(
+    design: _Design, parts: dict[str, Pivot], confidence: float
+) -> tuple[Component, ...]:
+    many, again = design.trainings > 1, design.repeats > 1
+    repeats = "" if again else "run each initial state twice, --repeats 2"
+    trainings = "" if many else "add a run of another trained seed"
+    left = {
+        (True, True): "which initial states a training solves",
+        (True, False): "which initial states a training solves, and the policy's draws",
+        (False, True): "which initial states a training solves",
+        (False, False): "the initial state and the policy's draws",
+    }[many, again]
+    rows = (
+        ("task", "the task", "there is one task"),
+        ("state", "the initial state", repeats),
+        ("training", "the training, over all tasks", trainings),
+        ("training x task", "which tasks a training solves", trainings or "there is one task"),
+        ("sampling", "the policy's draws", repeats),
+        ("residual", left, trainings),
+    )
+    return tuple(
+        _component(name, means, why, parts, design, confidence) for name, means, why in rows
+    )
+
+
+def _component(
+    name: str, means: str, why: str, parts: dict[str, Pivot], design: _Design, confidence: float
+) -> Component:
+    if name not in parts:
+        return Component(name=name, means=means, unknown=why)
+    part = parts[name].clipped()
+    question = f"variance of success due to {means}"
+    return Component(
+        name=name,
+        means=means,
+        variance=part.estimate(design.episodes, question, confidence),
+        deviation=part.root().estimate(
+            design.episodes, f"standard deviation of success due to {means}", confidence
+        ),
+    )
+
+
+def _purchases(design: _Design, parts: dict[str, Pivot], confidence: float) -> tuple[Purchase, ...]:
+    unknown: dict[What, str] = {}
+    if design.repeats == 1:
+        unknown["repeats"] = "each initial state was run once; never more than states give"
+    if design.trainings == 1:
+        unknown["trainings"] = "there is one training"
+    whats: tuple[What, ...] = ("states", "repeats", "trainings")
+    after = {w: _mean_variance(design, parts, {w: 2}) for w in whats if w not in unknown}
+    least = np.min([pivot.draws for pivot in after.values()], axis=0)
+    question = f"{_ERROR}, with twice the episodes"
+    bought = [
+        Purchase(
+            what=what,
+            deviation=pivot.root().estimate(design.episodes, question, confidence),
+            best=float((pivot.draws <= least).mean()) if len(after) > 1 else None,
+        )
+        for what, pivot in sorted(after.items(), key=lambda item: item[1].value)
+    ]
+    return (*bought, *(Purchase(what=what, unknown=why) for what, why in unknown.items()))
+
+
+def _mean(design: _Design, variance: Pivot, confidence: float) -> Estimate:
+    if design.trainings == 1:
+        return _rate(design, confidence)
+    value = float(np.mean([cell.mean() for cell in design.cells]))
+    noise = np.random.default_rng(_SEED + 2).standard_normal(DRAWS)
+    draws = np.clip(value + noise * np.sqrt(variance.draws), 0, 1)
+    found = Pivot(value=value, draws=draws, freedom=variance.freedom)
+    return found.estimate(design.episodes, _MEAN, confidence)
+
+
+def _rate(design: _Design, confidence: float) -> Estimate:
+    """Return what `suite_rate` says of the one training there is."""
+    states = [cell.shape[1] for cell in design.cells]
+    task = np.repeat(np.arange(design.tasks), [s * design.repeats for s in states])
+    state = np.concatenate([np.repeat(np.arange(s), design.repeats) for s in states])
+    success = np.concatenate([cell.ravel() for cell in design.cells])
+    return rate_on_these_tasks(success, task, state, confidence=confidence)
