@@ -1,5 +1,6 @@
 """VLA-RL on the smallest suite: it learns, every part can be left out, a kill changes nothing."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,13 @@ import torch
 
 from vlabench import load_policy, load_suite
 from vlabench.errors import RecordError, SettingError
-from vlabench.recipe import read_recipe
+from vlabench.recipe import fill, read_recipe
 from vlabench.registry import recipe_paths
 from vlabench_baselines.common.learner import Learner
 from vlabench_baselines.common.log import read_log
 from vlabench_baselines.nanovla.checkpoint import read_checkpoint
 from vlabench_baselines.sft.trainer import train as train_sft
+from vlabench_baselines.vla_rl.recipe import VlaRlRecipe
 from vlabench_baselines.vla_rl.trainer import train
 
 RECIPE = recipe_paths()["vla-rl-point-reach"]
@@ -139,3 +141,36 @@ def test_what_is_wrong_is_found_before_a_folder_is_touched(start: Path, tmp_path
     run(start, tmp_path / "t", QUICK)
     with pytest.raises(RecordError, match="holds a training with recipe"):
         run(start, tmp_path / "t", {**QUICK, "training.seed": "1"})
+
+
+def flat(values: Mapping[str, Any], under: str = "") -> dict[str, Any]:
+    """Return nested tables as dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{under}{key}.")
+        else:
+            found[under + key] = value
+    return found
+
+
+def test_the_rows_of_the_papers_ablation_differ_from_the_first_in_one_thing() -> None:
+    paths = {n: p for n, p in recipe_paths().items() if n.startswith("vla-rl-spatial")}
+    whole = flat(read_recipe(paths["vla-rl-spatial"]).values)
+    found = {}
+    for name, path in paths.items():
+        other = flat(read_recipe(path).values)
+        fill(VlaRlRecipe, read_recipe(path).values, name)
+        found[name.removeprefix("vla-rl-spatial")] = {
+            key: (whole.get(key), other.get(key))
+            for key in whole.keys() | other.keys()
+            if whole.get(key) != other.get(key)
+        }
+    assert found == {
+        "": {},
+        "-no-rprm": {"rprm.scale": (0.005, 0.0)},
+        "-no-curriculum": {"curriculum.kind": ("target", "uniform")},
+        "-t1": {"temperature": (1.5, 1.0)},
+        "-no-warmup": {"training.warmup": (5, 0)},
+        "-lr10": {"ppo.learning_rate": (5e-5, 5e-4)},
+    }
