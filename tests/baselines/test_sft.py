@@ -21,9 +21,10 @@ from vlabench_baselines.common.log import draw_curves, read_log
 from vlabench_baselines.common.rollout import VALIDATION_SEED, rollout
 from vlabench_baselines.nanovla.checkpoint import read_checkpoint
 from vlabench_baselines.nanovla.config import NanoConfig
-from vlabench_baselines.nanovla.model import num_parameters
+from vlabench_baselines.nanovla.model import NanoVLA, num_parameters
 from vlabench_baselines.nanovla.perception import Batch
 from vlabench_baselines.sft.recipe import TrainingRecipe
+from vlabench_baselines.sft.spotter import Spotter
 from vlabench_baselines.sft.trainer import schedule, shifted, train
 from vlabench_suites.point_reach import PointReachEnv
 
@@ -241,6 +242,35 @@ def test_the_one_task_recipe_learns_on_a_real_simulator(tmp_path: Path) -> None:
     last = read_log(tmp_path / "log.csv")[-1]
     assert int(last["success_n"]) == 10
     assert float(last["success_low"]) > 0.5
+
+
+def test_a_model_learns_to_say_where_things_are() -> None:
+    demos = [demo(20), demo(30)]
+    batch, _, _ = moments(demos, config(demos)).pick(torch.arange(50))
+    torch.manual_seed(0)
+    model, spotter = NanoVLA(config(demos)), Spotter(config(demos))
+    optimizer = torch.optim.Adam([*model.parameters(), *spotter.parameters()], lr=3e-3)
+    losses = []
+    for _ in range(100):
+        loss = spotter.loss(model(batch), batch, model)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.3 * losses[0]
+    nameless = replace(batch, names=torch.zeros_like(batch.names))
+    assert spotter.loss(model(nameless), nameless, model).item() == 0.0
+
+
+def test_nothing_of_saying_where_things_are_is_left_in_the_model(tmp_path: Path) -> None:
+    folders = [
+        train(read_recipe(POINT_REACH, {**QUICK, "training.spot": spot}), tmp_path / spot)
+        for spot in ("0.0", "1.0")
+    ]
+    without, beside = (read_checkpoint(f).load_model().state_dict() for f in folders)
+    shapes = [{name: value.shape for name, value in s.items()} for s in (without, beside)]
+    assert shapes[0] == shapes[1]
+    assert "loss_spotting" in read_log(tmp_path / "1.0" / "log.csv")[0]
 
 
 def test_an_episode_that_breaks_does_not_end_a_training() -> None:

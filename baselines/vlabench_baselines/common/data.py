@@ -91,8 +91,10 @@ def moments(demos: Sequence[Demo], config: NanoConfig) -> Moments:
     if not demos:
         raise DataError("there are no demonstrations to train on")
     words = Words(config.words)
-    privileged = config.front == "privileged"
-    scenes = [_scene(demo) if privileged else _blind(demo) for demo in demos]
+    scenes = [
+        _scene(demo) if demo.privileged or config.front == "privileged" else _blind(demo)
+        for demo in demos
+    ]
     most = max(len(scene.names) for scene in scenes)
     lengths = np.array([len(demo) for demo in demos])
     ends = np.cumsum(lengths)

@@ -36,6 +36,8 @@ class TrainingRecipe:
         clip: Largest norm of the gradient.
         ema: Decay of the running average of weights, which is what is kept in the end.
         shift: Pixels by which pictures are moved at random, up to.
+        spot: Weight of the loss of saying where things are, for models that see pictures; needs
+            privileged state in the demonstrations, and nothing of it is left in the model.
         seed: Of everything random.
         aside: Share of each task's demonstrations that is kept for validation.
         log_every: Steps between lines of the log.
@@ -55,6 +57,7 @@ class TrainingRecipe:
     clip: float = 1.0
     ema: float = 0.999
     shift: int = 4
+    spot: float = 0.0
     seed: int = 0
     aside: float = 0.04
     log_every: int = 50

@@ -48,6 +48,7 @@ from vlabench_baselines.nanovla.model import NanoVLA, num_parameters
 from vlabench_baselines.nanovla.perception import Batch
 from vlabench_baselines.nanovla.policy import NanoPolicy
 from vlabench_baselines.sft.recipe import SftRecipe, TrainingRecipe
+from vlabench_baselines.sft.spotter import Spotter
 
 COLUMNS = (
     "step",
@@ -56,13 +57,14 @@ COLUMNS = (
     "loss",
     "gradient_norm",
     "loss_validation",
+    "loss_spotting",
     "success",
     "success_low",
     "success_high",
     "success_n",
 )
 _PANELS = {
-    "loss": ("loss", "loss_validation"),
+    "loss": ("loss", "loss_validation", "loss_spotting"),
     "success in training episodes": ("success",),
     "learning rate": ("learning_rate",),
 }
@@ -90,7 +92,8 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     folder = demonstrations.ready(out / "demos", say)
     say.say(f"reading {folder}")
     vision = wanted.model.front == "vision"
-    demos = list(read_demos(folder, tasks=wanted.tasks, images=vision, privileged=not vision))
+    things = not vision or wanted.training.spot > 0
+    demos = list(read_demos(folder, tasks=wanted.tasks, images=vision, privileged=things))
     kept, aside = split(demos, wanted.training.aside)
     config = _config(wanted, suite, kept)
     origin = _origin(wanted, suite, recipe, kept, demos_digest(folder, tasks=wanted.tasks))
@@ -147,8 +150,10 @@ class _Trainer:
         torch.manual_seed(training.seed)
         self._model = NanoVLA(config).to(self._device)
         self._average = copy.deepcopy(self._model).requires_grad_(False)
+        self._spotter = Spotter(config).to(self._device) if training.spot else None
+        spots = self._spotter.parameters() if self._spotter else ()
         self._optimizer = torch.optim.AdamW(
-            self._model.parameters(),
+            [*self._model.parameters(), *spots],
             lr=training.learning_rate,
             weight_decay=training.weight_decay,
             fused=True,
@@ -156,7 +161,7 @@ class _Trainer:
         self._schedule = torch.optim.lr_scheduler.LambdaLR(
             self._optimizer, lambda step: schedule(step, training)
         )
-        self._loss = compiled(self._model.loss, self._device)
+        self._losses = compiled(self._lose, self._device)
         self._step, self._seconds = 0, 0.0
         self._resume()
         self._log = Log(out / "log.csv", COLUMNS, self._step)
@@ -173,13 +178,15 @@ class _Trainer:
         total = training.steps
         losses: list[Tensor] = []
         for places in say.track(batches, total, "training", self._step):
-            loss, norm = self._descend(data, places)
-            losses.append(loss)
+            loss, spots, norm = self._descend(data, places)
+            losses.append(torch.stack([loss, spots]))
             self._step += 1
             self._seconds = before + time.monotonic() - started
             row: dict[str, float] = {}
             if self._due(training.log_every):
-                row["loss"] = float(torch.stack(losses).mean())
+                row["loss"], row["loss_spotting"] = torch.stack(losses).mean(0).tolist()
+                if self._spotter is None:
+                    del row["loss_spotting"]
                 row["gradient_norm"] = float(norm)
                 row["learning_rate"] = float(self._schedule.get_last_lr()[0])
                 say.note = f"loss {row['loss']:.4f}"
@@ -209,20 +216,28 @@ class _Trainer:
     def _due(self, every: int) -> bool:
         return self._step % every == 0 or self._step == self._training.steps
 
-    def _descend(self, data: Moments, places: Tensor) -> tuple[Tensor, Tensor]:
+    def _descend(self, data: Moments, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         batch, actions, weight = data.pick(places)
         batch = batch.to(self._device)
         if self._training.shift and batch.images.shape[1]:
             batch = shifted(batch, self._training.shift, self._step, self._training.seed)
         with torch.autocast(self._device.type, torch.bfloat16, self._device.type == "cuda"):
-            loss = self._loss(batch, actions.to(self._device), weight.to(self._device))
+            loss, spots = self._losses(batch, actions.to(self._device), weight.to(self._device))
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss + self._training.spot * spots).backward()
         norm = nn.utils.clip_grad_norm_(self._model.parameters(), self._training.clip)
         self._optimizer.step()
         self._schedule.step()
         self._follow()
-        return loss.detach(), norm
+        return loss.detach(), spots.detach(), norm
+
+    def _lose(self, batch: Batch, actions: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss of cloning and that of saying where things are."""
+        understood = self._model(batch)
+        loss = self._model.head.loss(understood.tokens, understood.seen, actions, weight)
+        if self._spotter is None:
+            return loss, torch.zeros_like(loss)
+        return loss, self._spotter.loss(understood, batch, self._model)
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -262,6 +277,7 @@ class _Trainer:
             "seconds": self._seconds,
             "model": self._model.state_dict(),
             "average": self._average.state_dict(),
+            "spotter": self._spotter.state_dict() if self._spotter else {},
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
         }
@@ -274,6 +290,8 @@ class _Trainer:
         self._step, self._seconds = state["step"], state["seconds"]
         self._model.load_state_dict(state["model"])
         self._average.load_state_dict(state["average"])
+        if self._spotter:
+            self._spotter.load_state_dict(state["spotter"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
 
