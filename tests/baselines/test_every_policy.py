@@ -13,6 +13,7 @@ from vlabench.errors import MissingExtraError
 from vlabench.evaluation import prepare
 from vlabench.registry import require_packages
 from vlabench.testing import check_policy
+from vlabench_baselines.nanovla.shipped import SHIPPED
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,15 @@ class Where:
 
 
 RECORDED = "<a recorded run>"
+TRAINED = Where(settings={"checkpoint": str(SHIPPED / "sft-point-reach-privileged")})
 ELSEWHERE = {
+    "ire-vla": TRAINED,
+    "ire-vla-freeze": TRAINED,
     "libero-expert": Where("libero", "libero-object/0"),
     "metaworld-expert": Where("metaworld", "metaworld/reach-v3"),
+    "ppo-replay": TRAINED,
     "replay": Where(settings={"run": RECORDED}),
+    "vla-rl": TRAINED,
 }
 _SIMULATED = [name for name, where in ELSEWHERE.items() if where.suite != "point-reach"]
 _LOAD_ALL = """
