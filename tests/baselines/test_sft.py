@@ -203,7 +203,7 @@ def test_a_folder_of_another_recipe_is_left_alone(tmp_path: Path) -> None:
         ("model.depth", "0", "recipe sft-point-reach: model: depth is 0; expected at least 1"),
         ("model.front", "vision", "recipe sft-point-reach: model: front 'vision' with 0 cameras"),
         ("execute", "5", "recipe sft-point-reach: execute is 5; expected 0 to 4"),
-        ("family", "libero", "recipe sft-point-reach: family 'libero' has no suite 'point-reach'"),
+        ("family", "libero", "recipe sft-point-reach: family 'libero' has no 'point-reach'"),
         ("model.head", "tail", "model: head is 'tail', expected one of 'tokens', 'continuous'"),
     ],
 )

@@ -29,6 +29,7 @@ from torch.nn import functional
 
 from vlabench.demos import Demo, demos_digest, read_demos
 from vlabench.demos.collect import choose_cameras
+from vlabench.errors import SettingError
 from vlabench.provenance import provenance
 from vlabench.recipe import Recipe, fill
 from vlabench.registry import load_suite
@@ -87,6 +88,8 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     """
     wanted, say = fill(SftRecipe, recipe.values, f"recipe {recipe.name}"), Follower(quiet=quiet)
     suite = load_suite(wanted.suite)
+    if not f"{suite.id}-".startswith(f"{wanted.family}-"):
+        raise SettingError(f"recipe {recipe.name}: family {wanted.family!r} has no {suite.id!r}")
     demonstrations = Demonstrations(wanted.demos, suite, wanted.tasks, wanted.model.cameras)
     claim(out, recipe)
     folder = demonstrations.ready(out / "demos", say)
