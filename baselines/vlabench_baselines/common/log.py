@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+_ACROSS = 4
+"""Panels beside each other, at most."""
+
 
 class Log:
     """Appends rows to a CSV file.
@@ -58,9 +61,13 @@ def draw_curves(path: Path, out: Path, panels: Mapping[str, Sequence[str]], titl
         for name, columns in panels.items()
     }
     shown = {name: columns for name, columns in shown.items() if columns}
-    figure = Figure(figsize=(5 * len(shown), 3.4), layout="constrained")
-    axes = figure.subplots(1, len(shown), squeeze=False)[0]
-    for axis, (name, columns) in zip(axes, shown.items(), strict=True):
+    across = min(_ACROSS, len(shown))
+    down = -(-len(shown) // across)
+    figure = Figure(figsize=(4.5 * across, 3.2 * down), layout="constrained")
+    axes = figure.subplots(down, across, squeeze=False).flatten()
+    for axis in axes[len(shown) :]:
+        axis.set_visible(False)
+    for axis, (name, columns) in zip(axes, shown.items(), strict=False):
         for column in columns:
             _draw_column(axis, rows, step, column)
         axis.set(title=name, xlabel=step)
@@ -68,7 +75,8 @@ def draw_curves(path: Path, out: Path, panels: Mapping[str, Sequence[str]], titl
         if name.startswith("loss"):
             axis.set_yscale("log")
         if name.startswith("success"):
-            axis.set_ylim(0, 1)
+            axis.set_ylim(-0.03, 1.03)
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.legend(frameon=False)
     figure.suptitle(title)
     figure.savefig(out, dpi=110)
