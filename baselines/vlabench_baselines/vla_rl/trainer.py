@@ -227,7 +227,8 @@ class _Trainer:
         luck = np.random.default_rng([self._training.seed, 2**31])
         if not recipe.runs:
             return []
-        episodes = self._curriculum.sample(recipe.runs, luck)
+        found = self._arena.explore(pool, explorer, self._curriculum.sample(recipe.runs, luck))
+        self._episodes += len(found)
         return [
             attempt_of_run(
                 one.observations,
@@ -237,7 +238,7 @@ class _Trainer:
                 steps=one.steps,
                 success=one.success,
             )
-            for one in self._arena.explore(pool, explorer, episodes)
+            for one in found
         ]
 
     def _iterate(self, pool: Pool, explorer: Explorer, say: Follower) -> str:
