@@ -91,18 +91,18 @@ def test_no_two_episodes_of_a_sample_are_the_same() -> None:
 @pytest.mark.parametrize("group", [1, 4])
 def test_states_are_drawn_as_often_as_they_are_probable(group: int) -> None:
     everything = episodes()
-    curriculum = Curriculum(everything, recipe(temperature=0.3))
+    curriculum = Curriculum(everything, recipe(temperature=0.3, group=group))
     for one in everything[:3]:
         curriculum.record(one, one.init_index == 0)
-    drawn = curriculum.sample(20_000, np.random.default_rng(1), group)
+    drawn = curriculum.sample(20_000, np.random.default_rng(1))
     count = Counter((one.task_id, one.init_index) for one in drawn)
     shares = [count[one.task_id, one.init_index] / 20_000 for one in everything]
     assert shares == pytest.approx(curriculum.probabilities().tolist(), abs=0.015)
 
 
 def test_a_group_stays_at_one_task() -> None:
-    curriculum = Curriculum(episodes(tasks=40, states=5), recipe())
-    drawn = curriculum.sample(10, np.random.default_rng(0), group=4)
+    curriculum = Curriculum(episodes(tasks=40, states=5), recipe(group=4))
+    drawn = curriculum.sample(10, np.random.default_rng(0))
     tasks = [one.task_id for one in drawn]
     assert len(drawn) == 10
     assert sorted(Counter(tasks).values()) == [2, 4, 4]

@@ -8,6 +8,7 @@ import torch
 from vlabench import SerialRunner, load_suite, prepare, success_rate
 from vlabench.errors import SettingError
 from vlabench.recipe import Recipe, read_recipe
+from vlabench_baselines.common.folder import save_state
 from vlabench_baselines.common.log import read_log
 from vlabench_baselines.ire_vla.replay import Replay
 from vlabench_baselines.ire_vla.trainer import train
@@ -18,7 +19,6 @@ from vlabench_baselines.sft.trainer import train as train_sft
 RECIPE = """
 trainer = "ire-vla"
 suite = "point-reach"
-family = "point-reach"
 expert = "point-reach"
 start = "{start}"
 validate_episodes = 10
@@ -128,15 +128,15 @@ def test_a_killed_training_goes_on_to_the_same_policy(
     class KillError(Exception):
         pass
 
-    add, calls = Replay.add, list[str]()
+    calls = list[Path]()
 
-    def kill(self: Replay, name: str, *arguments: object) -> None:
-        calls.append(name)
-        if len(calls) == 5:  # in the second iteration of the second task
+    def kill(folder: Path, state: dict[str, object]) -> None:
+        calls.append(folder)
+        if len(calls) == 5:  # in the second iteration of the second task, its row written
             raise KillError
-        add(self, name, *arguments)  # type: ignore[arg-type]
+        save_state(folder, state)
 
-    monkeypatch.setattr(Replay, "add", kill)
+    monkeypatch.setattr("vlabench_baselines.ire_vla.trainer.save_state", kill)
     with pytest.raises(KillError):
         train(recipe(tmp_path, start, quick), tmp_path / "killed", quiet=True)
     monkeypatch.undo()
@@ -147,6 +147,10 @@ def test_a_killed_training_goes_on_to_the_same_policy(
             weights(whole.folder).values(), weights(again.folder).values(), strict=True
         )
     )
+    logs = [read_log(tmp_path / name / "log.csv") for name in ("whole", "killed")]
+    assert [[r["iteration"], r["loss"]] for r in logs[0]] == [
+        [r["iteration"], r["loss"]] for r in logs[1]
+    ]
 
 
 def test_only_successes_are_kept_and_come_back_as_chunks(start: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from vlabench.errors import RecordError, SettingError
 from vlabench.plan import make_plan
 from vlabench.recipe import read_recipe
 from vlabench.registry import load_suite, recipe_paths
-from vlabench_baselines.common.data import DataError, moments, scales, split, words_of
+from vlabench_baselines.common.data import DataError, moments, scales, shifted, split, words_of
 from vlabench_baselines.common.log import draw_curves, read_log
 from vlabench_baselines.common.rollout import VALIDATION_SEED, rollout
 from vlabench_baselines.nanovla.checkpoint import read_checkpoint
@@ -25,7 +25,7 @@ from vlabench_baselines.nanovla.model import NanoVLA, num_parameters
 from vlabench_baselines.nanovla.perception import Batch
 from vlabench_baselines.sft.recipe import TrainingRecipe
 from vlabench_baselines.sft.spotter import Spotter
-from vlabench_baselines.sft.trainer import schedule, shifted, train
+from vlabench_baselines.sft.trainer import schedule, train
 from vlabench_suites.point_reach import PointReachEnv
 
 POINT_REACH = recipe_paths()["sft-point-reach"]
@@ -169,6 +169,16 @@ def _on_every_step(hook: Any) -> Any:
     from torch.optim.optimizer import register_optimizer_step_pre_hook
 
     return register_optimizer_step_pre_hook(hook)
+
+
+def test_saying_where_things_are_needs_demonstrations_that_know_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blind = [demo(5, privileged={})] * 4
+    monkeypatch.setattr("vlabench_baselines.sft.trainer.read_demos", lambda *_, **__: blind)
+    recipe = read_recipe(POINT_REACH, {**QUICK, "training.spot": "1"})
+    with pytest.raises(DataError, match="does not say where things are"):
+        train(recipe, tmp_path / "t", quiet=True)
 
 
 def test_one_seed_controls_everything(tmp_path: Path) -> None:

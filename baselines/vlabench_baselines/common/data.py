@@ -1,13 +1,14 @@
 """Demonstrations as tensors: every moment of every demonstration, and the chunk that followed."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from vlabench.demos import Demo
 from vlabench.errors import VlabenchError
@@ -112,6 +113,19 @@ def moments(demos: Sequence[Demo], config: NanoConfig) -> Moments:
         actions=_join(demo.actions for demo in demos),
         chunk=config.chunk,
     )
+
+
+def shifted(batch: Batch, pixels: int, step: int, seed: int) -> Batch:
+    """Move each moment's pictures by up to so many pixels (DrQ, arXiv 2004.13649)."""
+    images = batch.images
+    luck = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    moves = torch.randint(0, 2 * pixels + 1, (len(images), 2), generator=luck).tolist()
+    height, width = images.shape[2:4]
+    flat = images.permute(0, 1, 4, 2, 3).flatten(1, 2)
+    wide = functional.pad(flat.float(), (pixels,) * 4, mode="replicate").to(torch.uint8)
+    cut = [row[:, y : y + height, x : x + width] for row, (y, x) in zip(wide, moves, strict=True)]
+    moved = torch.stack(cut).view(*images.shape[:2], 3, height, width)
+    return replace(batch, images=moved.permute(0, 1, 3, 4, 2))
 
 
 def split(demos: Sequence[Demo], share: float) -> tuple[list[Demo], list[Demo]]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vlabench.demos import Collection, Recording, prepare_collection
-from vlabench.demos.collect import choose_cameras
 from vlabench.demos.storage import demo_files
 from vlabench.runners.processes import ProcessRunner
+from vlabench.spaces import Camera
 from vlabench.suite import Suite
 from vlabench_baselines.common.progress import Follower
 
@@ -44,27 +44,26 @@ class Demonstrations:
         recipe: Which.
         suite: Whose.
         tasks: Globs over task ids.
-        cameras: Pictures that they need to show, as `vlabench demos collect --camera` names them.
+        cameras: Pictures that they need to show.
 
     Raises:
         VlabenchError: If there are none, or they cannot be collected.
     """
 
     def __init__(
-        self, recipe: DemosRecipe, suite: Suite, tasks: str, cameras: Sequence[str] = ()
+        self, recipe: DemosRecipe, suite: Suite, tasks: str, cameras: Sequence[Camera] = ()
     ) -> None:
         self._folder = Path(recipe.folder).expanduser() if recipe.folder else None
         self._collection: Collection | None = None
         if self._folder:
             demo_files(self._folder)
             return
-        chosen = choose_cameras(suite.training_protocol(), cameras)
         self._collection = prepare_collection(
             suite.id,
             recipe.policy,
             request={"tasks": tasks, "episodes": recipe.episodes, "seed": recipe.seed},
             settings=recipe.settings,
-            recording=Recording(noise=recipe.noise, cameras=chosen),
+            recording=Recording(noise=recipe.noise, cameras=tuple(cameras)),
             workers=workers(),
         )
 

@@ -26,13 +26,16 @@ from vlabench.policy import Decision
 from vlabench.record import EpisodeRecord, Outcome
 from vlabench.runners import Stage
 from vlabench.runners.processes import Pool, ProcessRunner
+from vlabench.settings import parse_settings
 from vlabench.spaces import ObservationSpec
 from vlabench.suite import Suite
 from vlabench_baselines.common.actors import Actor
 from vlabench_baselines.common.device import one_thread
-from vlabench_baselines.nanovla.checkpoint import Origin
+from vlabench_baselines.common.expert import workers
+from vlabench_baselines.nanovla.checkpoint import Checkpoint, Origin
 from vlabench_baselines.nanovla.model import NanoVLA, Understood
 from vlabench_baselines.nanovla.perception import batch_of
+from vlabench_baselines.nanovla.policy import observation_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,16 +123,10 @@ class Explorer:
         batched: bool = True,
         keep_features: bool = False,
     ) -> None:
-        config = model.config
         self._model, self._actor, self._execute = model, actor, execute
         self._batched, self._keep_features = batched, keep_features
         self.action = origin.action
-        self.observation = ObservationSpec(
-            cameras=config.cameras,
-            state=origin.state if config.state_size else "",
-            state_size=config.state_size,
-            privileged=config.front == "privileged",
-        )
+        self.observation = observation_of(model.config, origin)
         self._slots: dict[int, _Trail] = {}
         self._trails: dict[str, _Trail] = {}
 
@@ -140,14 +137,12 @@ class Explorer:
     @torch.no_grad()
     def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Decision:
         """Draw decisions; see `Policy.act`."""
-        size = len(slots) if self._batched else 1
-        actions = torch.cat(
-            [
-                self._draw([self._slots[slot] for slot in slots[at : at + size]], seen)
-                for at in range(0, len(slots), size)
-                for seen in (observations[at : at + size],)
-            ]
-        )
+        trails = [self._slots[slot] for slot in slots]
+        if self._batched:
+            actions = self._draw(trails, observations)
+        else:
+            pairs = zip(trails, observations, strict=True)
+            actions = torch.cat([self._draw([trail], [seen]) for trail, seen in pairs])
         low, high = self.action.low, self.action.high
         return Decision(actions=np.clip(actions.numpy(), low, high, dtype=np.float32))
 
@@ -254,3 +249,20 @@ class Arena:
             last = broken[-1].strip().splitlines()[-1:]
             raise ExploringError(f"every one of {len(broken)} episodes broke; the last: {last}")
         return sorted(found, key=lambda one: one.episode.key)
+
+
+def make_arena(
+    suite: Suite, settings: Mapping[str, str], recipe: ExploreRecipe, start: Checkpoint
+) -> Arena:
+    """Return where a policy that begins as `start` explores.
+
+    Raises:
+        SettingError: If the suite has no such setting.
+    """
+    return Arena(
+        suite=suite,
+        settings=parse_settings(suite.make_env, settings, f"suite {suite.id!r}"),
+        execute=int(start.notes.get("execute", start.config.chunk)),
+        horizon=recipe.horizon,
+        workers=recipe.workers or workers(),
+    )

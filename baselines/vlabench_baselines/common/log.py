@@ -15,13 +15,13 @@ class Log:
     Args:
         path: The file.
         columns: Its columns; the first is the step.
-        step: Rows beyond it are dropped: they were written by a training that was killed after it
-            had saved its state at `step`.
+        step: The last row that the saved state knows of, -1 without a state. Rows beyond it are
+            dropped: the training that wrote them was killed before it saved its state.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], step: int) -> None:
         self._path, self._columns = path, list(columns)
-        kept = [row for row in read_log(path) if int(row[columns[0]]) <= step] if step else []
+        kept = [row for row in read_log(path) if int(row[columns[0]]) <= step]
         with path.open("w", newline="") as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()

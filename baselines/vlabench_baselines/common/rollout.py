@@ -1,13 +1,18 @@
 """Trying a model out while it is trained, in episodes that are neither trained on nor evaluated."""
 
+import copy
 from collections.abc import Mapping
 
 from vlabench.metrics import Estimate, success_rate
 from vlabench.plan import make_plan
 from vlabench.policy import Policy
 from vlabench.runners import Runner, Stage
+from vlabench.runners.processes import ProcessRunner
 from vlabench.suite import Suite
 from vlabench_baselines.common.device import one_thread
+from vlabench_baselines.nanovla.checkpoint import Origin
+from vlabench_baselines.nanovla.model import NanoVLA
+from vlabench_baselines.nanovla.policy import NanoPolicy
 
 VALIDATION_SEED = 1_000_003
 """Root of the seeds of these episodes; demonstrations are collected with small ones."""
@@ -36,6 +41,39 @@ def rollout(
     with one_thread():
         records = list(runner.run(stage, policy, plan.episodes))
     return success_rate(records, on_error="exclude")
+
+
+def portrait(model: NanoVLA) -> NanoVLA:
+    """Return a model as it is now, to be run or saved while it goes on learning."""
+    return copy.deepcopy(model).cpu().eval().requires_grad_(False)
+
+
+def try_out(
+    model: NanoVLA,
+    origin: Origin,
+    suite: Suite,
+    *,
+    execute: int | None,
+    tasks: str,
+    episodes: int,
+    settings: Mapping[str, object],
+    workers: int,
+) -> Estimate:
+    """Run a model as it is now, greedily; see `rollout`.
+
+    Args:
+        model: May learn on afterwards.
+        origin: What it fits.
+        suite: Where.
+        execute: Actions of a decision; None for all of a chunk.
+        tasks: Globs over task ids.
+        episodes: Of each.
+        settings: Of the suite, parsed.
+        workers: Simulators side by side.
+    """
+    policy = NanoPolicy("trained", portrait(model), origin, execute=execute)
+    runner = ProcessRunner(workers)
+    return rollout(suite, policy, runner, tasks=tasks, episodes=episodes, settings=settings)
 
 
 def columns(estimate: Estimate, name: str = "success") -> dict[str, float]:

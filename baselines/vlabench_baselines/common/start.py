@@ -47,7 +47,7 @@ def read_start(
 
 
 def origin_from(
-    start: Checkpoint, recipe: Recipe, suite: Suite, *, family: str, steps: int, seed: int
+    start: Checkpoint, recipe: Recipe, suite: Suite, *, steps: int, seed: int
 ) -> Origin:
     """Return where a policy comes from that began as another one.
 
@@ -55,14 +55,12 @@ def origin_from(
         start: That one.
         recipe: Which improved it.
         suite: Where.
-        family: What the ids of the suites begin with that it may act in.
         steps: Of the training.
         seed: Of the training.
     """
     here = provenance(suite, workers=1, gl="none")
     return replace(
         start.origin,
-        family=family,
         suite=f"{suite.id}@{suite.version}",
         protocol=suite.training_protocol().name,
         recipe=f"{recipe.name} {recipe.digest}",

@@ -71,7 +71,6 @@ class IreVlaRecipe:
             `ppo-replay`, which trains everything in stage 1 and replays demonstrations alone.
         suite: Where the policy explores, one task after the other.
         tasks: Globs over task ids; their order is the suite's.
-        family: What the ids of the suites begin with that it may act in.
         start: The policy that improves: a checkpoint's folder, or empty for the `sft` that comes
             along for the suite.
         front: Of that one, where several come along.
@@ -91,7 +90,6 @@ class IreVlaRecipe:
     method: Method = "ire-vla"
     suite: str
     tasks: str = "*"
-    family: str
     start: str = ""
     front: Literal["privileged", "vision"] = "privileged"
     expert: str

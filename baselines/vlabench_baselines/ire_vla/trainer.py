@@ -21,7 +21,6 @@ A training is one folder: `log.csv` and `curves.png`, `replay/` with the success
 on from, and `checkpoint/`, the policy after the last task. Nothing is selected.
 """
 
-import copy
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,20 +35,18 @@ from vlabench.demos import demos_digest, read_demos
 from vlabench.episode import EpisodeSpec
 from vlabench.recipe import Recipe, fill
 from vlabench.registry import load_suite
-from vlabench.runners.processes import ProcessRunner
-from vlabench.settings import parse_settings
 from vlabench.suite import Suite
 from vlabench_baselines.common.actors import GaussianActor
-from vlabench_baselines.common.data import Moments, moments
+from vlabench_baselines.common.data import Moments, moments, shifted
 from vlabench_baselines.common.device import device_of, no_denormals
 from vlabench_baselines.common.experience import Experience, gather
-from vlabench_baselines.common.expert import Demonstrations, workers
-from vlabench_baselines.common.explore import Arena, Explorer, Trajectory
+from vlabench_baselines.common.expert import Demonstrations
+from vlabench_baselines.common.explore import Arena, Explorer, Trajectory, make_arena
 from vlabench_baselines.common.folder import claim, load_state, save_state
 from vlabench_baselines.common.learner import Learner
 from vlabench_baselines.common.log import Log, draw_curves
 from vlabench_baselines.common.progress import Clock, Follower
-from vlabench_baselines.common.rollout import columns, rollout, told
+from vlabench_baselines.common.rollout import columns, portrait, told, try_out
 from vlabench_baselines.common.start import origin_from, read_start
 from vlabench_baselines.ire_vla.recipe import IreVlaRecipe
 from vlabench_baselines.ire_vla.replay import Replay
@@ -61,8 +58,6 @@ from vlabench_baselines.nanovla.checkpoint import (
 )
 from vlabench_baselines.nanovla.heads import ContinuousHead, ValueHead
 from vlabench_baselines.nanovla.model import NanoVLA, Understood
-from vlabench_baselines.nanovla.policy import NanoPolicy
-from vlabench_baselines.sft.trainer import shifted
 
 COLUMNS = (
     "iteration",
@@ -122,24 +117,15 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     wanted, say = fill(IreVlaRecipe, recipe.values, f"recipe {recipe.name}"), Follower(quiet=quiet)
     suite, expert = load_suite(wanted.suite), load_suite(wanted.expert)
     start = read_start(wanted.start, suite, front=wanted.front, head="continuous", who="iRe-VLA")
-    arena = Arena(
-        suite=suite,
-        settings=parse_settings(suite.make_env, wanted.settings, f"suite {suite.id!r}"),
-        execute=int(start.notes.get("execute", start.config.chunk)),
-        horizon=wanted.explore.horizon,
-        workers=wanted.explore.workers or workers(),
-    )
+    arena = make_arena(suite, wanted.settings, wanted.explore, start)
     arena.episodes(wanted.tasks, 1, wanted.seed)  # a wrong task is found before it begins
-    cameras = [f"{c.name}:{c.width}x{c.height}:{c.quality}" for c in start.config.cameras]
-    demonstrations = Demonstrations(wanted.demos, expert, "*", cameras)
+    demonstrations = Demonstrations(wanted.demos, expert, "*", start.config.cameras)
     claim(out, recipe)
     folder = demonstrations.ready(out / "demos", say)
     say.say(f"reading {folder}")
     vision = start.config.front == "vision"
     demos = list(read_demos(folder, images=vision, privileged=not vision))
-    origin = origin_from(
-        start, recipe, suite, family=wanted.family, steps=wanted.supervise.steps, seed=wanted.seed
-    )
+    origin = origin_from(start, recipe, suite, steps=wanted.supervise.steps, seed=wanted.seed)
     origin = replace(origin, data=demos_digest(folder))
     trainer = _Trainer(wanted, arena, expert, start, origin, moments(demos, start.config), out, say)
     with no_denormals():
@@ -172,7 +158,7 @@ class _Trainer:
         self._shares: list[float] = []
         self._reinforce: _Reinforce | None = None
         self._resume()
-        self._log = Log(out / "log.csv", COLUMNS, self._row)
+        self._log = Log(out / "log.csv", COLUMNS, self._row - 1)
 
     def run(self) -> None:
         """Learn one task after the other."""
@@ -313,26 +299,19 @@ class _Trainer:
         )
         with (clock or Clock()).part("validating"):
             for name, suite, tasks, fewer in plans:
-                estimate = rollout(
+                estimate = try_out(
+                    self._model,
+                    self._origin,
                     suite,
-                    NanoPolicy(
-                        self._wanted.method,
-                        self._portrait(),
-                        self._origin,
-                        execute=self._arena.execute,
-                    ),
-                    ProcessRunner(self._arena.workers),
+                    execute=self._arena.execute,
                     tasks=tasks,
                     episodes=max(1, self._wanted.validate_episodes // fewer),
                     settings=self._arena.settings,
+                    workers=self._arena.workers,
                 )
                 self._say.say(f"{suite.id}: {told(estimate)}")
                 found |= columns(estimate, name)
         return found
-
-    def _portrait(self) -> NanoVLA:
-        """Return the policy as it is now, to be run."""
-        return copy.deepcopy(self._model).cpu().eval().requires_grad_(False)
 
     def finish(self) -> Checkpoint:
         """Write the policy and the learning curves."""
@@ -344,7 +323,7 @@ class _Trainer:
             "device": str(self._device),
         }
         folder = self._out / "checkpoint"
-        checkpoint = save_checkpoint(folder, self._portrait(), self._origin, notes)
+        checkpoint = save_checkpoint(folder, portrait(self._model), self._origin, notes)
         self._say.say(f"checkpoint {checkpoint.digest}: {checkpoint.folder}")
         return checkpoint
 

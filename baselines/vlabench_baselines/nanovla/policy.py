@@ -13,10 +13,21 @@ from vlabench.errors import SettingError
 from vlabench.policy import Decision
 from vlabench.spaces import ObservationSpec
 from vlabench_baselines.nanovla.checkpoint import Origin
+from vlabench_baselines.nanovla.config import NanoConfig
 from vlabench_baselines.nanovla.heads import TokenHead
 from vlabench_baselines.nanovla.model import NanoVLA
 from vlabench_baselines.nanovla.perception import Batch, batch_of
 from vlabench_baselines.nanovla.search import GREEDY, Search, choose, luck_of, propose
+
+
+def observation_of(config: NanoConfig, origin: Origin) -> ObservationSpec:
+    """Return what a model has to be shown."""
+    return ObservationSpec(
+        cameras=config.cameras,
+        state=origin.state if config.state_size else "",
+        state_size=config.state_size,
+        privileged=config.front == "privileged",
+    )
 
 
 class NanoPolicy:
@@ -58,12 +69,7 @@ class NanoPolicy:
         self._judge = search.judge if search.samples > 1 else None
         self._execute = execute or self._config.chunk
         self._drawn = max(self._execute, self._judge.config.chunk if self._judge else 0)
-        self.observation = ObservationSpec(
-            cameras=self._config.cameras,
-            state=origin.state if self._config.state_size else "",
-            state_size=self._config.state_size,
-            privileged=self._config.front == "privileged",
-        )
+        self.observation = observation_of(self._config, origin)
         self.action = origin.action
         self._luck: dict[int, tuple[np.random.Generator, ...]] = {}
         self._flops: dict[int, float] = {}

@@ -25,7 +25,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from vlabench.demos import Demo, demos_digest, read_demos
 from vlabench.demos.collect import choose_cameras
@@ -33,21 +32,28 @@ from vlabench.errors import SettingError
 from vlabench.provenance import provenance
 from vlabench.recipe import Recipe, fill
 from vlabench.registry import load_suite
-from vlabench.runners.processes import ProcessRunner
 from vlabench.settings import parse_settings
+from vlabench.spaces import Camera
 from vlabench.suite import Suite
-from vlabench_baselines.common.data import Moments, moments, scales, split, words_of
+from vlabench_baselines.common.data import (
+    DataError,
+    Moments,
+    moments,
+    scales,
+    shifted,
+    split,
+    words_of,
+)
 from vlabench_baselines.common.device import compiled, device_of, no_denormals
 from vlabench_baselines.common.expert import Demonstrations, workers
 from vlabench_baselines.common.folder import claim, load_state, save_state
 from vlabench_baselines.common.log import Log, draw_curves
 from vlabench_baselines.common.progress import Follower
-from vlabench_baselines.common.rollout import columns, rollout, told
+from vlabench_baselines.common.rollout import columns, told, try_out
 from vlabench_baselines.nanovla.checkpoint import Checkpoint, Origin, save_checkpoint
 from vlabench_baselines.nanovla.config import NanoConfig
 from vlabench_baselines.nanovla.model import NanoVLA, num_parameters
 from vlabench_baselines.nanovla.perception import Batch
-from vlabench_baselines.nanovla.policy import NanoPolicy
 from vlabench_baselines.sft.recipe import SftRecipe, TrainingRecipe
 from vlabench_baselines.sft.spotter import Spotter
 
@@ -90,15 +96,21 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     suite = load_suite(wanted.suite)
     if not f"{suite.id}-".startswith(f"{wanted.family}-"):
         raise SettingError(f"recipe {recipe.name}: family {wanted.family!r} has no {suite.id!r}")
-    demonstrations = Demonstrations(wanted.demos, suite, wanted.tasks, wanted.model.cameras)
+    cameras = choose_cameras(suite.training_protocol(), wanted.model.cameras)
+    demonstrations = Demonstrations(wanted.demos, suite, wanted.tasks, cameras)
     claim(out, recipe)
     folder = demonstrations.ready(out / "demos", say)
     say.say(f"reading {folder}")
     vision = wanted.model.front == "vision"
     things = not vision or wanted.training.spot > 0
     demos = list(read_demos(folder, tasks=wanted.tasks, images=vision, privileged=things))
+    if wanted.training.spot and not all(demo.privileged for demo in demos):
+        raise DataError(
+            f"{folder} does not say where things are, which training.spot = "
+            f"{wanted.training.spot:g} needs; collect with `vlabench demos collect`, or set it to 0"
+        )
     kept, aside = split(demos, wanted.training.aside)
-    config = _config(wanted, suite, kept)
+    config = _config(wanted, cameras, kept)
     origin = _origin(wanted, suite, recipe, kept, demos_digest(folder, tasks=wanted.tasks))
     trainer = _Trainer(wanted, suite, config, origin, out, say)
     with no_denormals():
@@ -106,11 +118,9 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     return trainer.finish().folder
 
 
-def _config(wanted: SftRecipe, suite: Suite, demos: list[Demo]) -> NanoConfig:
-    model = asdict(wanted.model)
-    model["cameras"] = choose_cameras(suite.training_protocol(), wanted.model.cameras)
-    words = words_of(demos)
-    return NanoConfig(**model, words=words, scales=scales(demos))
+def _config(wanted: SftRecipe, cameras: tuple[Camera, ...], demos: list[Demo]) -> NanoConfig:
+    model = {**asdict(wanted.model), "cameras": cameras}
+    return NanoConfig(**model, words=words_of(demos), scales=scales(demos))
 
 
 def _origin(
@@ -261,15 +271,15 @@ class _Trainer:
         return total / count
 
     def _roll_out(self) -> dict[str, float]:
-        model = copy.deepcopy(self._average).cpu().eval()
-        settings = _suite_settings(self._wanted, self._suite)
-        estimate = rollout(
+        estimate = try_out(
+            self._average,
+            self._origin,
             self._suite,
-            NanoPolicy("sft", model, self._origin, execute=self._wanted.execute or None),
-            ProcessRunner(workers()),
+            execute=self._wanted.execute or None,
             tasks=self._wanted.tasks,
             episodes=self._training.rollout_episodes,
-            settings=settings,
+            settings=_suite_settings(self._wanted, self._suite),
+            workers=workers(),
         )
         self._say.say(f"step {self._step}: {told(estimate)}")
         return columns(estimate)
@@ -322,21 +332,6 @@ def _batches(count: int, training: TrainingRecipe, begin: int) -> Iterator[Tenso
             order = torch.randperm(count, generator=luck)
         place = step % per_epoch * size
         yield order[place : place + size]
-
-
-def shifted(batch: Batch, pixels: int, step: int, seed: int) -> Batch:
-    """Move each moment's pictures by up to so many pixels (DrQ, arXiv 2004.13649)."""
-    from dataclasses import replace
-
-    images = batch.images
-    luck = torch.Generator().manual_seed(seed * 1_000_003 + step)
-    moves = torch.randint(0, 2 * pixels + 1, (len(images), 2), generator=luck).tolist()
-    height, width = images.shape[2:4]
-    flat = images.permute(0, 1, 4, 2, 3).flatten(1, 2)
-    wide = functional.pad(flat.float(), (pixels,) * 4, mode="replicate").to(torch.uint8)
-    cut = [row[:, y : y + height, x : x + width] for row, (y, x) in zip(wide, moves, strict=True)]
-    moved = torch.stack(cut).view(*images.shape[:2], 3, height, width)
-    return replace(batch, images=moved.permute(0, 1, 3, 4, 2))
 
 
 def _suite_settings(wanted: SftRecipe, suite: Suite) -> dict[str, Any]:

@@ -42,6 +42,8 @@ class CurriculumRecipe:
         prior: Rate of a task that was never tried. The code of the paper has 0, with which
             `literal` begins with what it has not tried and `target` avoids it.
         floor: Share of uniform sampling that is mixed in.
+        group: Episodes of a task when it is drawn. No probability depends on it; the more, the
+            fewer scenes have to be built.
     """
 
     kind: Literal["literal", "target", "uniform"] = "literal"
@@ -50,11 +52,12 @@ class CurriculumRecipe:
     states: int = 50
     prior: float = 0.5
     floor: float = 0.0
+    group: int = 1
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
             raise ValueError(f"temperature is {self.temperature}; expected a number above 0")
-        for name in ("window", "states"):
+        for name in ("window", "states", "group"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
         for name in ("prior", "floor"):
@@ -113,7 +116,7 @@ class Curriculum:
         """Return how probable each is to be drawn, `[K]`, in the episodes' order."""
         return weights(self.rates(), self._recipe)
 
-    def sample(self, count: int, luck: np.random.Generator, group: int = 1) -> list[EpisodeSpec]:
+    def sample(self, count: int, luck: np.random.Generator) -> list[EpisodeSpec]:
         """Draw episodes, with replacement; return them task by task.
 
         One that is drawn again is another repeat of the same initial state. Every one has a new
@@ -122,10 +125,8 @@ class Curriculum:
         Args:
             count: How many.
             luck: Decides.
-            group: How many a task gets when it is drawn, the last one what is left. No
-                probability depends on it; the more, the fewer scenes have to be built. The
-                runner's queue keeps a worker at its task by itself.
         """
+        group = self._recipe.group
         tasks = np.array([one.task_id for one in self._episodes])
         each = self.probabilities()
         ids, place = np.unique(tasks, return_inverse=True)

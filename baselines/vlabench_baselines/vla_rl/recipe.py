@@ -43,7 +43,6 @@ class VlaRlRecipe:
     Attributes:
         suite: Where the policy explores.
         tasks: Globs over task ids.
-        family: What the ids of the suites begin with that it may act in.
         start: The policy that improves: a checkpoint's folder, or empty for the `sft` that comes
             along for the suite.
         temperature: Of the action tokens that are drawn in exploring; 1.5 in the paper.
@@ -58,7 +57,6 @@ class VlaRlRecipe:
 
     suite: str
     tasks: str = "*"
-    family: str
     start: str = ""
     temperature: float = 1.5
     settings: dict[str, str] = field(default_factory=dict)

@@ -531,5 +531,4 @@ def demonstrations_of(recipe: RprmRecipe, start: "Checkpoint") -> Demonstrations
     suite = load_suite(start.origin.suite.partition("@")[0])
     known = {task.id for task in suite.tasks}
     tasks = "*" if known == set(start.origin.tasks) else ",".join(start.origin.tasks)
-    names = [f"{one.name}:{one.height}:{one.quality}" for one in start.config.cameras]
-    return Demonstrations(recipe.demos, suite, tasks, names)
+    return Demonstrations(recipe.demos, suite, tasks, start.config.cameras)

@@ -22,7 +22,6 @@ where it was killed.
 
 import copy
 import functools
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,17 +32,16 @@ from torch import Tensor, nn
 
 from vlabench.recipe import Recipe, fill
 from vlabench.registry import load_suite
-from vlabench.runners.processes import Pool, ProcessRunner
-from vlabench.settings import parse_settings
+from vlabench.runners.processes import Pool
 from vlabench_baselines.common.actors import TokenActor
 from vlabench_baselines.common.device import device_of, no_denormals
 from vlabench_baselines.common.experience import Experience, gather
-from vlabench_baselines.common.explore import Arena, Explorer, Trajectory
+from vlabench_baselines.common.explore import Arena, Explorer, Trajectory, make_arena
 from vlabench_baselines.common.folder import claim, load_state, save_state
 from vlabench_baselines.common.learner import Learner, Update
 from vlabench_baselines.common.log import Log, draw_curves
 from vlabench_baselines.common.progress import Clock, Follower
-from vlabench_baselines.common.rollout import columns, rollout, told
+from vlabench_baselines.common.rollout import columns, portrait, told, try_out
 from vlabench_baselines.common.start import origin_from, read_start
 from vlabench_baselines.nanovla.checkpoint import (
     Checkpoint,
@@ -52,7 +50,6 @@ from vlabench_baselines.nanovla.checkpoint import (
 )
 from vlabench_baselines.nanovla.heads import TokenHead
 from vlabench_baselines.nanovla.model import Critic, Judge, NanoVLA
-from vlabench_baselines.nanovla.policy import NanoPolicy
 from vlabench_baselines.vla_rl.curriculum import Curriculum
 from vlabench_baselines.vla_rl.recipe import VlaRlRecipe
 from vlabench_baselines.vla_rl.rprm import (
@@ -119,13 +116,7 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     wanted, say = fill(VlaRlRecipe, recipe.values, f"recipe {recipe.name}"), Follower(quiet=quiet)
     suite = load_suite(wanted.suite)
     start = read_start(wanted.start, suite, head="tokens", who="VLA-RL")
-    arena = Arena(
-        suite=suite,
-        settings=parse_settings(suite.make_env, wanted.settings, f"suite {suite.id!r}"),
-        execute=int(start.notes.get("execute", start.config.chunk)),
-        horizon=wanted.explore.horizon,
-        workers=wanted.explore.workers or os.cpu_count() or 1,
-    )
+    arena = make_arena(suite, wanted.settings, wanted.explore, start)
     arena.episodes(wanted.tasks, 1, wanted.training.seed)  # a wrong task is found before it begins
     if wanted.rprm.scale:
         demonstrations_of(wanted.rprm, start)
@@ -134,7 +125,6 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
         start,
         recipe,
         suite,
-        family=wanted.family,
         steps=wanted.training.iterations,
         seed=wanted.training.seed,
     )
@@ -188,11 +178,12 @@ class _Trainer:
         )
         states = arena.episodes(wanted.tasks, wanted.curriculum.states, wanted.training.seed)
         self._curriculum = Curriculum(states, wanted.curriculum)
-        self._iteration, self._episodes, self._seconds = 0, 0, 0.0
+        self._iteration, self._seconds = 0, 0.0
+        self._episodes = wanted.rprm.runs if wanted.rprm.scale else 0
         self._process: Judge | None = None
         self._best = Best(0.0, 0, copy.deepcopy(self._model.state_dict()))
         self._resume()
-        self._log = Log(out / "log.csv", COLUMNS, self._iteration)
+        self._log = Log(out / "log.csv", COLUMNS, self._iteration or -1)
 
     def _actor_of(self, model: NanoVLA) -> TokenActor:
         assert isinstance(model.head, TokenHead)
@@ -228,7 +219,6 @@ class _Trainer:
         if not recipe.runs:
             return []
         found = self._arena.explore(pool, explorer, self._curriculum.sample(recipe.runs, luck))
-        self._episodes += len(found)
         return [
             attempt_of_run(
                 one.observations,
@@ -302,13 +292,15 @@ class _Trainer:
 
     def _validate(self, say: Follower) -> dict[str, float]:
         """Run the validation plan, greedily; keep the model if none was better."""
-        estimate = rollout(
+        estimate = try_out(
+            self._model,
+            self._origin,
             self._arena.suite,
-            NanoPolicy("vla-rl", self._portrait(), self._origin, execute=self._arena.execute),
-            ProcessRunner(self._arena.workers),
+            execute=self._arena.execute,
             tasks=self._wanted.tasks,
             episodes=self._training.validate_episodes,
             settings=self._arena.settings,
+            workers=self._arena.workers,
         )
         say.say(f"iteration {self._iteration}: {told(estimate)}")
         if self._iteration == 0 or estimate.value > self._best.success:
@@ -316,13 +308,9 @@ class _Trainer:
             self._best = Best(estimate.value, self._iteration, weights)
         return columns(estimate)
 
-    def _portrait(self) -> NanoVLA:
-        """Return the policy as it is now, to be run."""
-        return copy.deepcopy(self._model).cpu().eval().requires_grad_(False)
-
     def _snapshot(self) -> None:
         folder = self._out / "snapshots" / f"{self._iteration:04d}"
-        save_checkpoint(folder, self._portrait(), self._origin, self._notes(self._iteration))
+        save_checkpoint(folder, portrait(self._model), self._origin, self._notes(self._iteration))
 
     def _notes(self, iteration: int) -> dict[str, Any]:
         return {
@@ -336,7 +324,7 @@ class _Trainer:
     def finish(self, say: Follower) -> Checkpoint:
         """Write the best policy and the learning curves."""
         draw_curves(self._out / "log.csv", self._out / "curves.png", _PANELS, self._origin.recipe)
-        best = self._portrait()
+        best = portrait(self._model)
         best.load_state_dict(self._best.weights)
         notes = {**self._notes(self._best.iteration), "validation": self._best.success}
         judges = {"rprm": self._process} if self._process else None
