@@ -1,4 +1,4 @@
-.PHONY: setup demo test check gate format bench wheel-test clean
+.PHONY: setup demo test check gate reports format bench wheel-test clean
 
 setup:  ## fill .venv and install what drawing needs; does nothing where nothing is missing
 	@scripts/setup
@@ -7,6 +7,7 @@ demo: setup  ## real LIBERO and Meta-World, under 3 minutes; everything goes to 
 	@scripts/demo
 
 test: setup  ## everything but the benchmarks
+	@scripts/setup tests
 	.venv/bin/pytest -q -n 2 --dist loadgroup -p no:benchmark --ignore=tests/benchmarks
 
 check: setup  ## never modifies
@@ -21,6 +22,10 @@ gate: setup  ## this code against the committed baseline; 1 regression, 2 underp
 		--out build/gate/metaworld-expert.jsonl --quiet
 	.venv/bin/vlabench gate --baseline results/metaworld/metaworld-expert --candidate build/gate \
 		--margin 1 --junit build/gate/gate.xml
+
+reports: setup  ## reports/ anew from results/; `git diff --exit-code reports/` says whether it was up to date
+	rm -rf reports/figures reports/tables
+	.venv/bin/vlabench report reports/report.toml --out reports --formats md,html,tex,csv,png
 
 format: setup
 	.venv/bin/ruff check --fix-only .

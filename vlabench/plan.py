@@ -109,6 +109,27 @@ def make_plan(
     )
 
 
+def interleave(plan: Plan) -> tuple[tuple[EpisodeSpec, ...], ...]:
+    """Return a plan's episodes in blocks, so that any number of first blocks is a balanced sample.
+
+    A block has one initial state of every task, with all repeats of it. Which state comes when is
+    drawn for each task, by the plan's seed: what is stored first may be what is easy.
+    """
+    by_task: dict[str, dict[int, list[EpisodeSpec]]] = {}
+    for episode in plan.episodes:
+        states = by_task.setdefault(episode.task_id, {})
+        states.setdefault(episode.init_index, []).append(episode)
+
+    def place(state: list[EpisodeSpec]) -> int:
+        return _seed(f"order/{state[0].task_id}#{state[0].init_index}/{plan.request.seed}")
+
+    orders = [sorted(states.values(), key=place) for states in by_task.values()]
+    return tuple(
+        tuple(episode for state in block for episode in state)
+        for block in zip(*orders, strict=True)
+    )
+
+
 def _matching(suite: Suite, globs: str) -> list[Task]:
     patterns = [part.strip() for part in globs.split(",") if part.strip()]
     chosen = [task for task in suite.tasks if any(_matches(task, p) for p in patterns)]

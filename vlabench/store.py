@@ -5,13 +5,20 @@ Each line says what it is in `kind`: `header`, `episode`, or `resumed` (another 
 """
 
 import fcntl
+import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, fields
+from itertools import accumulate, chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Annotated, Any, BinaryIO, Literal, Self
+
+import msgspec
+import numpy as np
 
 from vlabench.episode import EpisodeSpec
 from vlabench.errors import RecordError, RunLockedError
@@ -28,6 +35,7 @@ from vlabench.record import (
     Seconds,
     Trace,
 )
+from vlabench.table import Columns, Results, Table
 
 _EPISODE_FIELDS = {field.name for field in fields(EpisodeRecord)}
 _NOTHING: Mapping[str, Any] = {
@@ -41,6 +49,13 @@ _NOTHING: Mapping[str, Any] = {
     "seed": 0,
 }
 """What stands in memory for what an ingested run does not say, and is null in its file."""
+_Blocks = Generator[list[bytes], None, None]
+
+_STRANGE = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
+"""What a line that is no record of this format may raise."""
+_ERROR = Outcome.ERROR.value
+_BLOCK = 1 << 20
+"""Bytes that are read at a time: some thousand lines."""
 _INSIDE = {"scene_seed": "episode", "policy_seed": "episode", "seed": "request"}
 
 
@@ -139,39 +154,230 @@ def write_run(path: Path, run: Run) -> None:
 
 
 def read_run(path: Path) -> Run:
-    """Read a results file.
+    """Read a results file, with everything that is in it.
 
     Raises:
         RecordError: If it cannot be read, is not a results file, has another schema, or records
             an episode twice.
     """
+    with closing(_blocks(path)) as blocks:
+        return _run(path, chain.from_iterable(blocks))
+
+
+def _run(path: Path, lines: Iterator[bytes]) -> Run:
+    header = _header(path, next(lines))
+    episodes: dict[str, EpisodeRecord] = {}
+    resumed, torn = [], False
+    for number, line in enumerate(lines, start=2):
+        if torn := not line.endswith(b"\n"):
+            break
+        entry = _entry(path, number, line, header.unknown)
+        if isinstance(entry, Provenance):
+            resumed.append(entry)
+            continue
+        earlier = episodes.pop(entry.episode.key, None)
+        if earlier is not None and earlier.outcome is not Outcome.ERROR:
+            raise _twice(path, number, entry.episode.key)
+        episodes[entry.episode.key] = entry
+    return Run(header=header, episodes=tuple(episodes.values()), resumed=tuple(resumed), torn=torn)
+
+
+def read_results(path: Path, *, hashed: bool = True) -> Results:
+    """Read a results file as numbers; it is never in memory as a whole.
+
+    Args:
+        path: The file.
+        hashed: Whether `Results.sha256` is wanted, which is a third of the work.
+
+    Raises:
+        RecordError: As `read_run` does, in the same words.
+    """
+    digest, torn = hashlib.sha256(), False
+    blocks = _blocks(path)
+    with closing(_hashed(blocks, digest.update) if hashed else blocks) as given:
+        (first,) = next(given)
+        reading = _Reading(path, _header(path, first), place=len(first))
+        for lines in given:
+            torn = not lines[-1].endswith(b"\n")
+            reading.add(lines[:-1] if torn else lines)
+    table = reading.table()
+    broken = np.flatnonzero(table.outcome < 0)
+    broken = broken[np.argsort(table.place[broken])]
+    return Results(
+        path=path,
+        header=reading.header,
+        table=table,
+        errors={table.key(int(row)): reading.errors[int(table.place[row])] for row in broken},
+        resumed=tuple(reading.resumed),
+        torn=torn,
+        sha256=digest.hexdigest() if hashed else "",
+    )
+
+
+def read_record(path: Path, place: int) -> EpisodeRecord:
+    """Read one record back; see `read_records`."""
+    return read_records(path, [place])[0]
+
+
+def read_records(path: Path, places: Iterable[int]) -> list[EpisodeRecord]:
+    """Read some records back, in the order in which they are asked for.
+
+    Args:
+        path: A results file.
+        places: Where the line of each begins, in bytes, as `Table.place` says.
+
+    Raises:
+        RecordError: If the file cannot be read, or no record begins at one of them.
+    """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            unknown = _header(path, file.readline()).unknown
+            return [_record_at(file, place, unknown) for place in places]
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror}") from error
-    whole = _whole_lines(content)
-    rows = _rows(path, whole)
-    header = _header(path, next(rows, None))
-    episodes: dict[str, EpisodeRecord] = {}
-    resumed = []
-    for number, row in enumerate(rows, start=2):
+
+
+def _record_at(file: BinaryIO, place: int, unknown: Sequence[str]) -> EpisodeRecord:
+    try:
+        file.seek(place)
+        record = _parsed(json.loads(file.readline()), unknown)
+    except (OSError, *_STRANGE) as error:
+        raise RecordError(
+            f"{file.name}: no record begins at byte {place}; was the file changed?"
+        ) from error
+    if isinstance(record, Provenance):
+        raise RecordError(f"{file.name}: no record begins at byte {place}, but a resumption")
+    return record
+
+
+class _Reading:
+    """Adds up the lines of one results file.
+
+    A block of lines is decoded by types. Where one of them is strange, every line of the block is
+    read as `read_run` reads it, which finds words for what is wrong, or a meaning.
+    """
+
+    def __init__(self, path: Path, header: RunHeader, *, place: int) -> None:
+        self.header = header
+        self.errors: dict[int, str] = {}
+        self.resumed: list[Provenance] = []
+        self._path = path
+        self._columns = Columns(header.unknown)
+        self._decode = msgspec.json.Decoder(_line_type(header.unknown)).decode
+        self._number, self._place = 2, place
+
+    def add(self, lines: Sequence[bytes]) -> None:
+        """Add the next lines of the file."""
+        *places, self._place = accumulate(map(len, lines), initial=self._place)
         try:
-            if row["kind"] == "resumed":
-                resumed.append(Provenance(**_without_kind(row)))
-                continue
-            record = _episode(row, header.unknown)
-        except (KeyError, TypeError, ValueError) as error:
-            raise RecordError(f"{path}:{number} is not a record of this format: {error}") from error
-        earlier = episodes.pop(record.episode.key, None)
-        if earlier is not None and earlier.outcome is not Outcome.ERROR:
-            raise RecordError(f"{path}:{number}: episode {record.episode.key} is recorded twice")
-        episodes[record.episode.key] = record
-    return Run(
-        header=header,
-        episodes=tuple(episodes.values()),
-        resumed=tuple(resumed),
-        torn=len(whole) < len(content),
-    )
+            self._add(list(map(self._decode, lines)), places)
+        except _STRANGE:
+            self._add_slowly(lines, places)
+        self._number += len(lines)
+
+    def table(self) -> Table:
+        """Return the episodes, each with its last record.
+
+        Raises:
+            RecordError: If an episode that ended is recorded again.
+        """
+        table = self._columns.table()  # rows of one episode are neighbours, in the file's order
+        again = np.ones(max(0, len(table.place) - 1), dtype=bool)
+        for column in (table.task, table.state, table.repeat):
+            again &= column[1:] == column[:-1]
+        twice = 1 + np.flatnonzero(again & (table.outcome[:-1] >= 0))
+        if len(twice):
+            first = twice[np.argmin(table.place[twice])]
+            number = _number(self._path, int(table.place[first]))
+            raise _twice(self._path, number, table.key(int(first)))
+        return table.rows(np.flatnonzero(~np.append(again, False))) if again.any() else table
+
+    def _add(self, records: Sequence[Any], places: Sequence[int]) -> None:
+        errors = {
+            place: record
+            for place, record in zip(places, records, strict=True)
+            if record.error is not None or record.outcome == _ERROR
+        }
+        if any(r.error is None or r.outcome != _ERROR for r in errors.values()):
+            raise ValueError("outcome and error contradict each other")
+        self._columns.add(records, places)
+        self.errors.update((place, record.error) for place, record in errors.items())
+
+    def _add_slowly(self, lines: Sequence[bytes], places: Sequence[int]) -> None:
+        for number, (line, place) in enumerate(zip(lines, places, strict=True), self._number):
+            try:
+                entry = _entry(self._path, number, line, self.header.unknown)
+                if isinstance(entry, Provenance):
+                    self.resumed.append(entry)
+                else:
+                    self._add([entry], [place])
+            except RecordError:
+                self.table()  # an episode that is recorded twice before this line comes first
+                raise
+            except _STRANGE as error:
+                raise _no_record(self._path, number, error) from error
+
+
+def _line_type(unknown: Collection[str]) -> Any:
+    """Return the type of a line with an episode, in which what is unknown is null.
+
+    It takes nothing that `_parsed` refuses.
+    """
+    count = Annotated[int, msgspec.Meta(ge=0)]
+
+    def struct(name: str, **types: Any) -> Any:
+        known = [(field, None if field in unknown else kind) for field, kind in types.items()]
+        return msgspec.defstruct(name, known, gc=False, forbid_unknown_fields=True)
+
+    return struct(
+        "Line",
+        kind=Literal["episode"],
+        episode=struct(
+            "Episode", task_id=str, init_index=int, repeat=int, scene_seed=int,
+            policy_seed=int,
+        ),
+        outcome=Literal[tuple(outcome.value for outcome in Outcome)],
+        steps=count,
+        decisions=count,
+        samples=count,
+        flops=float | None,
+        seconds=struct("Seconds", simulator=float, render=float, policy=float),
+        peak_mb=float,
+        trace=struct("Trace", digest=str, states=str, actions=str, every=count) | None,
+        error=str | None,
+    )  # fmt: skip
+
+
+def _blocks(path: Path) -> _Blocks:
+    """Give the lines of a file, the first alone and then many at a time, each with its end."""
+    try:
+        with path.open("rb") as file:
+            lines = [file.readline()]
+            while lines:
+                yield lines
+                lines = file.readlines(_BLOCK)
+    except OSError as error:
+        raise RecordError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _hashed(blocks: _Blocks, update: Callable[[bytes], None]) -> _Blocks:
+    """Give blocks on, and hash each one meanwhile; hashing lets go of the interpreter."""
+    with closing(blocks), ThreadPoolExecutor(1) as hasher:
+        for lines in blocks:
+            done = hasher.submit(update, b"".join(lines))
+            yield lines
+            done.result()
+
+
+def _number(path: Path, place: int) -> int:
+    """Return which line begins at a byte."""
+    number = 1
+    with closing(_blocks(path)) as blocks:
+        for line in chain.from_iterable(blocks):
+            if place <= 0:
+                break
+            number, place = number + 1, place - len(line)
+    return number
 
 
 def _is_beginning_of_header(content: bytes) -> bool:
@@ -183,18 +389,40 @@ def _whole_lines(content: bytes) -> bytes:
     return content[: content.rfind(b"\n") + 1]
 
 
-def _rows(path: Path, content: bytes) -> Iterator[Mapping[str, Any]]:
-    for number, line in enumerate(content.splitlines(), start=1):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise RecordError(f"{path}:{number} is not JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise RecordError(f"{path}:{number} is not a JSON object")
-        yield row
+def _entry(
+    path: Path, number: int, line: bytes, unknown: Sequence[str]
+) -> EpisodeRecord | Provenance:
+    row = _row(path, number, line)
+    try:
+        return _parsed(row, unknown)
+    except _STRANGE as error:
+        raise _no_record(path, number, error) from error
 
 
-def _header(path: Path, row: Mapping[str, Any] | None) -> RunHeader:
+def _parsed(row: Mapping[str, Any], unknown: Sequence[str]) -> EpisodeRecord | Provenance:
+    return Provenance(**_without_kind(row)) if row["kind"] == "resumed" else _episode(row, unknown)
+
+
+def _row(path: Path, number: int, line: bytes) -> Mapping[str, Any]:
+    try:
+        row = json.loads(line.rstrip(b"\r\n"))
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{path}:{number} is not JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise RecordError(f"{path}:{number} is not a JSON object")
+    return row
+
+
+def _no_record(path: Path, number: int, error: Exception) -> RecordError:
+    return RecordError(f"{path}:{number} is not a record of this format: {error}")
+
+
+def _twice(path: Path, number: int, key: str) -> RecordError:
+    return RecordError(f"{path}:{number}: episode {key} is recorded twice")
+
+
+def _header(path: Path, line: bytes) -> RunHeader:
+    row = _row(path, 1, line) if line.endswith(b"\n") else None
     if row is None or row.get("kind") != "header":
         raise RecordError(f"{path} is not a vlabench results file: its first line is no header")
     if row.get("schema") != SCHEMA:
@@ -231,9 +459,11 @@ def _episode(row: Mapping[str, Any], unknown: Sequence[str] = ()) -> EpisodeReco
     for name in ("steps", "decisions", "samples"):
         if type(content[name]) is not int or content[name] < 0:
             raise ValueError(f"{name} is {content[name]!r}, expected a count")
-    trace = content.pop("trace")
+    episode, trace = EpisodeSpec(**content.pop("episode")), content.pop("trace")
+    if not isinstance(episode.task_id, str):
+        raise TypeError(f"task_id is {episode.task_id!r}, expected a name")
     return EpisodeRecord(
-        episode=EpisodeSpec(**content.pop("episode")),
+        episode=episode,
         outcome=Outcome(content.pop("outcome")),
         seconds=Seconds(**content.pop("seconds")),
         trace=None if trace is None else Trace(**trace),

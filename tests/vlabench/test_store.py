@@ -1,20 +1,30 @@
 """Results files: appended to, never rewritten, and whole whatever happens to the process."""
 
+import hashlib
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from vlabench import EpisodeRecord, EpisodeSpec, Outcome, Run, RunHeader, RunWriter, read_run
 from vlabench.errors import RecordError, RunLockedError
 from vlabench.plan import PlanRequest
-from vlabench.record import Fingerprint, Provenance, Seconds, Trace
+from vlabench.record import Fingerprint, Ingested, Provenance, Seconds, Trace
+from vlabench.store import read_record, read_records, read_results, write_run
+from vlabench.table import Results, Table, results_of
+
+ROOT = Path(__file__).parents[2]
+COMMITTED = sorted((ROOT / "results").glob("*/*/*.jsonl"))
 
 NAMES = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=8)
 TEXTS = st.text(max_size=12)  # half pairs included, as tracebacks with broken file names have them
@@ -320,3 +330,224 @@ def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     for wrong in (tmp_path, Path("/proc/nowhere/run.jsonl")):
         with pytest.raises(RecordError, match="cannot write"):
             RunWriter(wrong, HEADER)
+
+
+def columns(table: Table) -> dict[str, NDArray[Any]]:
+    return {column.name: np.asarray(getattr(table, column.name)) for column in fields(table)}
+
+
+def assert_same(found: Results, run: Run) -> None:
+    """Hold what is read as numbers against what is read as records."""
+    wanted = results_of(run)
+    assert (found.header, found.resumed, found.torn) == (run.header, run.resumed, run.torn)
+    assert list(found.errors.items()) == list(wanted.errors.items())
+    for name, column in columns(wanted.table).items():
+        if name != "place":
+            np.testing.assert_array_equal(columns(found.table)[name], column, err_msg=name)
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.parent.name)
+def test_numbers_are_those_of_the_records_in_every_committed_file(path: Path) -> None:
+    found, run = read_results(path), read_run(path)
+    assert_same(found, run)
+    assert (found.path, found.sha256) == (path, hashlib.sha256(path.read_bytes()).hexdigest())
+    assert read_results(path, hashed=False).sha256 == ""
+    keys = {episode.episode.key: episode for episode in run.episodes}
+    places = found.table.place[:: len(run.episodes) // 7].tolist()
+    for row, place in zip(range(0, len(run.episodes), len(run.episodes) // 7), places, strict=True):
+        assert read_record(path, place) == keys[found.table.key(row)]
+
+
+UNKNOWN = ("steps", "decisions", "samples", "seconds", "peak_mb", "scene_seed", "policy_seed")
+
+
+@given(
+    header=headers,
+    episodes=runs,
+    unknown=st.sets(st.sampled_from(UNKNOWN)),
+    retried=st.sets(st.integers(0, 5)),
+    cut=st.integers(0, 400),
+    ends=st.sampled_from([b"\n", b"\r\n"]),
+)
+@settings(
+    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_numbers_are_those_of_the_records_whatever_happened_to_a_file(
+    header: RunHeader,
+    episodes: list[EpisodeRecord],
+    unknown: set[str],
+    retried: set[int],
+    cut: int,
+    ends: bytes,
+    tmp_path: Path,
+) -> None:
+    """Errors, tried again or not; other processes; nulls; any text; a torn last line."""
+    path = tmp_path / "run.jsonl"
+    path.unlink(missing_ok=True)
+    ingested = Ingested(format="csv", sources={}, states_known=True, unknown=tuple(unknown))
+    write_run(path, Run(header=replace(header, ingested=ingested), episodes=tuple(episodes)))
+    first, *lines = path.read_bytes().splitlines()
+    broken = [
+        json.dumps({**json.loads(line), "outcome": "error", "error": "\ud800 broke"}).encode()
+        for place, line in enumerate(lines)
+        if place in retried
+    ]
+    resumed = json.dumps({"kind": "resumed", **asdict(header.provenance)}).encode()
+    whole = ends.join([first, *broken, resumed, *lines, resumed[:cut]])
+    path.write_bytes(whole)
+    found = read_results(path)
+    assert_same(found, read_run(path))
+    assert found.sha256 == hashlib.sha256(whole).hexdigest()
+    for row, place in enumerate(found.table.place.tolist()):
+        assert read_record(path, place).episode.key == found.table.key(row)
+
+
+@pytest.mark.parametrize("path", COMMITTED[-2:], ids=lambda path: path.parent.name)
+def test_usual_lines_are_decoded_by_types_alone(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a million of them take a minute: the words for strange lines are not fast."""
+    run = read_run(path)
+    ingested = Ingested(format="csv", sources={}, states_known=True, unknown=UNKNOWN)
+    with_nulls = tmp_path / "ingested.jsonl"
+    write_run(with_nulls, replace(run, header=replace(run.header, ingested=ingested)))
+
+    def slow(*_: object) -> None:
+        raise AssertionError("a usual line was read slowly")
+
+    monkeypatch.setattr("vlabench.store._entry", slow)
+    for each in (path, with_nulls):
+        assert len(read_results(each).table.outcome) == len(run.episodes)
+
+
+def line_of(changes: dict[str, Any], init_index: int = 5) -> str:
+    """A line that is right but for some fields; `episode.x` is a field of the episode."""
+    row = {"kind": "episode", **asdict(record(init_index))}
+    for name, value in changes.items():
+        place, _, field = name.rpartition(".")
+        (row[place] if place else row)[field] = value
+    return json.dumps(row)
+
+
+STRANGE = [
+    "not json",
+    "",
+    "3",
+    "[]",
+    '{"kind": "episode"}',
+    '{"no": "kind"}',
+    '{"kind": "resumed"}',
+    '{"kind": "header"}',
+    line_of({}) + " {}",
+    line_of({})[:-1],
+    line_of({})[:-1] + ', "more": 1}',
+    line_of({"outcome": "won"}),
+    line_of({"outcome": "error"}),
+    line_of({"error": "it broke"}),
+    line_of({"steps": -1}),
+    line_of({"steps": None}),
+    line_of({"decisions": 1.5}),
+    line_of({"samples": True}),
+    line_of({"seconds": None}),
+    line_of({"seconds": {"waiting": 1.0}}),
+    line_of({"trace": {"digest": "ab"}}),
+    line_of({"episode": 7}),
+    line_of({"episode.task_id": 7}),
+    line_of({"episode.more": 7}),
+    line_of({}, init_index=0),  # recorded twice
+]
+
+
+@pytest.mark.parametrize("line", STRANGE)
+@pytest.mark.parametrize("after", ["", line_of({}, init_index=1), "{}"])
+def test_what_is_wrong_is_said_in_the_same_words(line: str, after: str, path: Path) -> None:
+    """With the first thing that is wrong first, also where an episode is recorded twice after."""
+    write(path, record(0), record(1), record(2, Outcome.ERROR))
+    with path.open("a") as file:
+        file.write(line + "\n" + (after + "\n" if after else ""))
+    with pytest.raises(RecordError) as wanted:
+        read_run(path)
+    with pytest.raises(RecordError) as found:
+        read_results(path)
+    assert str(found.value) == str(wanted.value)
+    assert f"{path}:5" in str(found.value)
+
+
+def test_an_episode_that_is_recorded_twice_comes_before_what_is_wrong_after_it(path: Path) -> None:
+    write(path, record(0), record(1), record(0))
+    with path.open("a") as file:
+        file.write("not json\n")
+    for read in (read_run, read_results):
+        with pytest.raises(RecordError, match=r"run\.jsonl:4: episode suite/task#0 is recorded"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"episode.init_index": 1.5},
+        {"episode.init_index": "5"},
+        {"episode.scene_seed": None},
+        {"episode.repeat": 2**63},
+        {"samples": 2**63},
+        {"flops": "many"},
+        {"trace": {"digest": "d" * 33, "states": "", "actions": ""}},
+    ],
+)
+def test_a_value_that_is_no_number_of_its_column_is_named_by_its_line(
+    changes: dict[str, Any], path: Path
+) -> None:
+    write(path, record(0))
+    with path.open("a") as file:
+        file.write(line_of(changes) + "\n")
+    with pytest.raises(RecordError, match=r"run\.jsonl:3 is not a record of this format"):
+        read_results(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}\n", b"notes", b'{"kind": "header", "schema": 7}\n'])
+def test_a_file_that_is_no_run_is_refused_in_the_same_words(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
+    messages = []
+    for read in (read_run, read_results):
+        with pytest.raises(RecordError) as found:
+            read(path)
+        messages.append(str(found.value))
+    assert messages[0] == messages[1]
+    with pytest.raises(RecordError, match="cannot read"):
+        read_results(path.with_name("missing.jsonl"))
+
+
+def test_a_record_is_read_back_from_where_it_begins_only(path: Path) -> None:
+    write(path, record(0), record(1, Outcome.SUCCESS))
+    found = read_results(path).table
+    assert read_records(path, found.place[::-1].tolist()) == [record(1, Outcome.SUCCESS), record(0)]
+    for place in (-1, 0, int(found.place[0]) + 1, path.stat().st_size):
+        with pytest.raises(RecordError, match=f"no record begins at byte {place}"):
+            read_record(path, place)
+
+
+_MEMORY = """
+import sys
+from pathlib import Path
+from vlabench.store import read_results
+read_results(Path(sys.argv[1]))
+line = next(l for l in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in l)
+print(int(line.split()[1]) * 1024)
+"""
+
+
+def test_a_large_file_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
+    peaks, sizes = [], []
+    for count in (100, 20_000):
+        path = tmp_path / f"{count}.jsonl"
+        write_run(path, Run(header=HEADER, episodes=()))
+        text = line_of({"trace": {"digest": "0" * 32, "states": "1" * 2000, "actions": "2" * 2000}})
+        with path.open("a") as file:
+            for index in range(count):
+                file.write(text.replace('"init_index": 5', f'"init_index": {index}', 1) + "\n")
+        done = subprocess.run(
+            [sys.executable, "-c", _MEMORY, path], check=True, capture_output=True, text=True
+        )
+        peaks.append(int(done.stdout))
+        sizes.append(path.stat().st_size)
+    assert peaks[1] - peaks[0] < (sizes[1] - sizes[0]) / 4

@@ -15,6 +15,8 @@ from vlabench.cli import (
     info,
     ingest,
     inspection,
+    profile,
+    report,
     running,
     stability,
     sweep,
@@ -36,8 +38,10 @@ running.register(app)
 inspection.register(app)
 comparing.register(app)
 stability.register(app)
+profile.register(app)
 sweep.register(app)
 gate.register(app)
+report.register(app)
 ingest.register(app)
 info.register(app)
 benching.register(app)

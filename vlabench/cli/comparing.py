@@ -2,29 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from vlabench.cli.options import Json
-
-if TYPE_CHECKING:
-    from vlabench.metrics import Rules
+from vlabench.cli.options import Json, Margin, OnErrorOption, Unpaired, rules_of
 
 Runs = Annotated[
     list[Path],
     typer.Argument(help="Results files, the reference first.", metavar="A B [C...]"),
-]
-Margin = Annotated[
-    float, typer.Option("--margin", help="A difference that is none, in points.", metavar="POINTS")
-]
-Unpaired = Annotated[
-    bool,
-    typer.Option("--unpaired", help="Episodes are independent: plans may differ, tasks may not."),
-]
-OnErrorOption = Annotated[
-    Literal["raise", "exclude", "as-failure"],
-    typer.Option("--on-error", help="What episodes that broke count as."),
 ]
 Rate = Annotated[
     float, typer.Option("--rate", help="Success rate of the reference.", metavar="PERCENT")
@@ -72,12 +58,12 @@ def compare(
     """Say whether B is better than A, by how much, and how sure; exit 2 if not comparable."""
     from vlabench.cli.verdicts import print_comparisons, run_names
     from vlabench.metrics import Verdict, compare_all
-    from vlabench.store import read_run
+    from vlabench.store import read_results
 
-    rules = _rules(margin, unpaired, on_error)
+    rules = rules_of(margin, unpaired, on_error)
     if len(runs) < 2:
         raise typer.BadParameter("one run cannot be compared; name two or more")
-    loaded = [read_run(path) for path in runs]
+    loaded = [read_results(path, hashed=False) for path in runs]
     found = compare_all(loaded, names=run_names(runs, loaded), rules=rules)
     print_comparisons(found, as_json=as_json)
     if any(comparison.verdict is Verdict.NOT_COMPARABLE for comparison in found):
@@ -108,14 +94,3 @@ def power(
         print_power(question, episodes, as_json=as_json)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-
-
-def _rules(
-    margin: float, unpaired: bool, on_error: Literal["raise", "exclude", "as-failure"]
-) -> "Rules":
-    from vlabench.metrics import Rules
-
-    try:
-        return Rules(margin=margin / 100, unpaired=unpaired, on_error=on_error)
-    except ValueError as error:
-        raise typer.BadParameter(f"--margin {margin:g}: {error}") from error

@@ -5,18 +5,16 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand
 
-from vlabench.cli.comparing import Margin, OnErrorOption, Unpaired
-from vlabench.cli.options import Json
+from vlabench.cli.options import Json, Margin, OnErrorOption, Unpaired, rules_of
 from vlabench.errors import RecordError, VlabenchError
 
 if TYPE_CHECKING:
     from vlabench.gate import Gate
-    from vlabench.metrics import Rules
 
 _USAGE = 2
 _NOT_COMPARABLE = 3
@@ -71,14 +69,14 @@ def gate(
     from vlabench import gate as gates
     from vlabench.metrics.regression import Status
 
-    rules = _rules(margin, unpaired, on_error)
     try:
+        rules = rules_of(margin, unpaired, on_error)
         found = gates.hold(baseline, candidate, rules)
         if junit is not None:
             _write(junit, gates.junit(found), mode="w")
         if summary is not None:
             _write(summary, gates.summary(found), mode="a")
-    except VlabenchError as error:
+    except (typer.BadParameter, VlabenchError) as error:
         _refuse(str(error))
     try:
         _print(found, as_json=as_json)
@@ -87,17 +85,6 @@ def gate(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     codes = {Status.PASS: 0, Status.REGRESSION: 1, Status.UNDERPOWERED: 2}
     sys.exit(codes.get(found.status, _NOT_COMPARABLE))
-
-
-def _rules(
-    margin: float, unpaired: bool, on_error: Literal["raise", "exclude", "as-failure"]
-) -> "Rules":
-    from vlabench.metrics import Rules
-
-    try:
-        return Rules(margin=margin / 100, unpaired=unpaired, on_error=on_error)
-    except ValueError as error:
-        _refuse(f"--margin {margin:g}: {error}")
 
 
 def _refuse(why: str) -> NoReturn:

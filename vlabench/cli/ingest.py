@@ -51,7 +51,7 @@ def ingest(
     """
     from vlabench import ingest as reading
     from vlabench.cli.tables import print_run
-    from vlabench.store import read_run, write_run
+    from vlabench.store import read_results, write_run
 
     write_run(out, reading.ingest(files, format=format, suite=suite, policy=policy))
-    print_run(out, read_run(out), as_json=as_json)
+    print_run(out, read_results(out, hashed=False), as_json=as_json)

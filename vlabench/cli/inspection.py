@@ -16,9 +16,9 @@ def register(app: typer.Typer) -> None:
 def show(runs: RunFiles, as_json: Json = False) -> None:
     """Show runs: each task and overall, with n, rate, interval, errors and time."""
     from vlabench.cli.tables import print_run
-    from vlabench.store import read_run
+    from vlabench.store import read_results
 
-    for path, run in [(path, read_run(path)) for path in runs]:
+    for path, run in [(path, read_results(path, hashed=False)) for path in runs]:
         print_run(path, run, as_json=as_json)
 
 

@@ -1,9 +1,12 @@
 """Options that more than one command has."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from vlabench.metrics import OnError, Rules
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
 SuiteId = Annotated[
@@ -76,3 +79,28 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting of the suite or the policy.", metavar="KEY=VALUE"),
 ]
+Margin = Annotated[
+    float, typer.Option("--margin", help="A difference that is none, in points.", metavar="POINTS")
+]
+Unpaired = Annotated[
+    bool,
+    typer.Option("--unpaired", help="Episodes are independent: plans may differ, tasks may not."),
+]
+OnErrorOption = Annotated[
+    Literal["raise", "exclude", "as-failure"],
+    typer.Option("--on-error", help="What episodes that broke count as."),
+]
+
+
+def rules_of(margin: float, unpaired: bool, on_error: "OnError") -> "Rules":
+    """Return how to compare, of the options of the same names.
+
+    Raises:
+        typer.BadParameter: If the margin is none.
+    """
+    from vlabench.metrics import Rules
+
+    try:
+        return Rules(margin=margin / 100, unpaired=unpaired, on_error=on_error)
+    except ValueError as error:
+        raise typer.BadParameter(f"--margin {margin:g}: {error}") from error

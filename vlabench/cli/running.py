@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vlabench.cli import deciding
 from vlabench.cli.options import (
     Episodes,
     Json,
@@ -75,18 +76,33 @@ def run(
     watchdog: Watchdog = 600.0,
     max_errors: MaxErrors = 10,
     retry_errors: RetryErrors = False,
+    until_decided: deciding.UntilDecided = False,
+    against: deciding.Against = None,
+    margin: deciding.Margin = None,
+    max_episodes: deciding.MaxEpisodes = None,
+    on_error: deciding.OnErrorOption = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Run a policy on a suite. The same command again goes on where the last one stopped."""
+    """Run a policy on a suite. The same command again goes on where the last one stopped.
+
+    vlabench run --suite libero --policy mine --against A.jsonl --until-decided --margin 5
+    """
     from vlabench.cli.tables import print_run
     from vlabench.evaluation import prepare
     from vlabench.runners.processes import ProcessRunner
     from vlabench.settings import split_pairs
-    from vlabench.store import read_run
+    from vlabench.store import read_results
 
     require_positive("watchdog", watchdog)
     require_positive("max-errors", max_errors)
+    question = deciding.question_of(
+        until_decided=until_decided,
+        against=against,
+        margin=margin,
+        most=max_episodes,
+        on_error=on_error,
+    )
     count = workers or os.cpu_count() or 1
     evaluation = prepare(
         suite,
@@ -98,6 +114,18 @@ def run(
     )
     path = out or evaluation.default_path(Path("results"))
     evaluation = evaluation.keeping(path, video=video.value, actions=actions)
+    if question is not None:
+        deciding.run_until_decided(
+            evaluation,
+            question,
+            path,
+            watchdog=watchdog,
+            retry_errors=retry_errors,
+            max_errors=max_errors,
+            quiet=quiet,
+            as_json=as_json,
+        )
+        return
     records = evaluation.run(
         ProcessRunner(count, watchdog_seconds=watchdog),
         path,
@@ -106,7 +134,7 @@ def run(
     )
 
     def report() -> None:
-        print_run(path, read_run(path), as_json=as_json)
+        print_run(path, read_results(path, hashed=False), as_json=as_json)
 
     run_to_end(evaluation, records, path, report=report, quiet=quiet or as_json)
 

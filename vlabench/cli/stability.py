@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from vlabench.cli.comparing import OnErrorOption
-from vlabench.cli.options import Json
+from vlabench.cli.options import Json, OnErrorOption
 from vlabench.errors import RecordError
 
 if TYPE_CHECKING:
@@ -104,11 +103,13 @@ def _of_runs(
     runs: Sequence[Path], against: Sequence[Path], on_error: Any, *, as_json: bool
 ) -> None:
     from vlabench.metrics.stability import stability_of_runs, stability_ratio
-    from vlabench.store import read_run
+    from vlabench.store import read_results
 
     if logs := [path for path in (*runs, *against) if path.suffix == ".csv"]:
         raise RecordError(f"{logs[0]} is a training log; put logs after --curve, --against-curve")
-    sides = [[read_run(path) for path in paths] for paths in (runs, against) if paths]
+    sides = [
+        [read_results(path, hashed=False) for path in paths] for paths in (runs, against) if paths
+    ]
     found = [stability_of_runs(side, on_error=on_error) for side in sides]
     times = stability_ratio(*sides, on_error=on_error) if against else None
     names = _names([side[0].header.policy_id for side in sides])
@@ -125,8 +126,8 @@ def _of_runs(
 def _of_curves(
     curves: Sequence[Path], against: Sequence[Path], column: str, *, as_json: bool
 ) -> None:
-    from vlabench.cli.curves import read_curve
     from vlabench.metrics.curves import curve_ratios, stability_of_curves
+    from vlabench.reports.logs import read_curve
 
     sides = [[read_curve(path, column) for path in paths] for paths in (curves, against) if paths]
     found = [stability_of_curves(side) for side in sides]

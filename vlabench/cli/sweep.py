@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vlabench.cli.comparing import OnErrorOption
 from vlabench.cli.options import (
     Episodes,
     Json,
     MaxErrors,
+    OnErrorOption,
     PolicyId,
     ProtocolName,
     Quiet,
@@ -169,15 +169,10 @@ def scaling(
 
     vlabench scaling step100.jsonl step200.jsonl step400.jsonl --at 100,200,400
     """
-    from vlabench.cli.curves import read_curve
-    from vlabench.cli.scaling import (
-        print_scaling,
-        series_of_curves,
-        series_of_runs,
-        title_of,
-        write_scaling,
-    )
-    from vlabench.store import read_run
+    from vlabench.cli.scaling import print_scaling, write_scaling
+    from vlabench.reports.logs import read_curve
+    from vlabench.reports.series import series_of_curves, series_of_runs, title_of
+    from vlabench.store import read_results
 
     if bool(runs) == bool(curve):
         raise RecordError("give results files, or training logs with --curve; one of both")
@@ -185,7 +180,7 @@ def scaling(
         series = series_of_curves([read_curve(path, column) for path in curve])
         title = ", ".join(path.parent.name or path.stem for path in curve)
     else:
-        loaded = [read_run(path) for path in _files(runs or [])]
+        loaded = [read_results(path, hashed=False) for path in _files(runs or [])]
         series = series_of_runs(loaded, axis=axis, at=split_numbers(at), on_error=on_error)
         title = title_of(loaded)
     written = write_scaling(series, out, title) if out else []
@@ -243,9 +238,9 @@ def check_axis(swept: Mapping[str, Sequence[str]], axis: str | None, at: Sequenc
     """Choose the axis, and refuse a sweep that could be run and not be read afterwards.
 
     Raises:
-        SettingError: As `vlabench.cli.scaling.series_of_runs` does.
+        SettingError: As `vlabench.reports.series.series_of_runs` does.
     """
-    from vlabench.cli.scaling import axis_of, places_of
+    from vlabench.reports.series import axis_of, places_of
 
     chosen = axis_of(swept, axis, at)
     places_of(swept[chosen], at, chosen)
@@ -332,11 +327,12 @@ def _files(paths: Sequence[Path]) -> list[Path]:
 
 
 def _report(paths: Sequence[Path], folder: Path, good: bool, *, as_json: bool, **how: Any) -> None:
-    from vlabench.cli.scaling import print_scaling, series_of_runs, title_of, write_scaling
-    from vlabench.store import read_run
+    from vlabench.cli.scaling import print_scaling, write_scaling
+    from vlabench.reports.series import series_of_runs, title_of
+    from vlabench.store import read_results
 
     try:
-        runs = [read_run(path) for path in paths]
+        runs = [read_results(path, hashed=False) for path in paths]
         series = series_of_runs(runs, **how)
     except RecordError as error:
         if good:

@@ -3,16 +3,21 @@
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from vlabench.doctor import Finding
-from vlabench.metrics import Estimate, rate_bounds, success_rate, suite_rate
-from vlabench.metrics.counts import natural
-from vlabench.record import EpisodeRecord, Outcome, Run
+from vlabench.metrics import Estimate, success_rate
+from vlabench.metrics.rates import bounds_of, rate_of, rate_of_counts
+from vlabench.record import EpisodeRecord, Outcome, Run, RunHeader
+from vlabench.table import Ints, Results, results_of
+from vlabench.table import Table as Episodes
 from vlabench.verify import Difference
 
 _WIDE = 160
@@ -55,34 +60,35 @@ def print_rows(rows: Sequence[Mapping[str, object]]) -> None:
     console().print(table, markup=False)
 
 
-def print_run(path: Path, run: Run, *, as_json: bool) -> None:
+def print_run(path: Path, run: Run | Results, *, as_json: bool) -> None:
     """Print each task and the whole of a run."""
+    results = results_of(run)
     if as_json:
-        print(json.dumps(_run_json(path, run), indent=1))
+        print(json.dumps(_run_json(path, results), indent=1))
         return
-    out, header = console(), run.header
+    out, header = console(), results.header
     privileged = " (privileged)" if header.privileged else ""
     out.print(
         f"{header.policy_id}{privileged} on {header.suite_id} v{header.suite_version} under "
-        f"{header.protocol}, seed {_said(run, 'seed', header.request.seed)}, "
+        f"{header.protocol}, seed {_said(header, 'seed', header.request.seed)}, "
         f"plan {header.plan_digest}"
     )
     for camera in header.cameras:
         out.print(f"looks at {camera}")
-    for note in _notes(run):
+    for note in _notes(results):
         out.print(note)
     table = Table(
         "task", "n", "successes", "success rate", "95 % interval", "errors", "steps", "time",
         box=None, pad_edge=False,
     )  # fmt: skip
-    by_task = _by_task(run)
-    for task, records in by_task.items():
-        table.add_row(*_cells(task, records, run))
-    if len(by_task) > 1:
+    tasks = _task_sums(results.table)
+    for task, sums in tasks.items():
+        table.add_row(*_cells(task, sums, header))
+    if len(tasks) > 1:
         table.add_section()
-        table.add_row(*_cells("all", run.episodes, run))
+        table.add_row(*_cells("all", _all_sums(results.table), header))
     out.print(table)
-    for about, rate in _suite_rates(run).items():
+    for about, rate in _suite_rates(results.table).items():
         interval = f"{rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}] of n = {rate.n}"
         out.print(f"mean over tasks, {about}: {interval}", markup=False)
     out.print(str(path))
@@ -121,70 +127,127 @@ def print_verification(
     )
 
 
-def _by_task(run: Run) -> dict[str, list[EpisodeRecord]]:
-    by_task: dict[str, list[EpisodeRecord]] = {}
-    for record in run.episodes:
-        by_task.setdefault(record.episode.task_id, []).append(record)
-    return dict(sorted(by_task.items(), key=lambda item: natural(item[0])))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sums:
+    """What episodes add up to.
+
+    Attributes:
+        n: Episodes.
+        successes: Of them.
+        errors: Of them.
+        steps: Control steps.
+        seconds: All of their time.
+        parts: The same by what it was spent on.
+    """
+
+    n: int
+    successes: int
+    errors: int
+    steps: int
+    seconds: float
+    parts: Mapping[str, float]
+
+    @property
+    def counted(self) -> int:
+        """How many episodes a rate is of."""
+        return self.n - self.errors
+
+    @property
+    def rate(self) -> Estimate | None:
+        """The success rate, errors left out; None where nothing is left."""
+        return rate_of_counts(self.successes, self.counted) if self.counted else None
 
 
-def _said(run: Run, name: str, value: object) -> str:
+def _task_sums(table: Episodes) -> dict[str, _Sums]:
+    return dict(zip(table.tasks, _sums(table, table.task, len(table.tasks)), strict=True))
+
+
+def _all_sums(table: Episodes) -> _Sums:
+    return _sums(table, np.zeros_like(table.task), 1)[0]
+
+
+def _sums(table: Episodes, group: Ints, groups: int) -> list[_Sums]:
+    """Add up the episodes of each group, in the order of their file, so that bits stay the same."""
+    order = np.argsort(table.place, kind="stable")
+
+    def total(column: NDArray[Any]) -> list[float]:
+        return [float(sum_) for sum_ in np.bincount(group[order], column[order], groups)]
+
+    parts = {part: total(getattr(table, part)) for part in ("simulator", "render", "policy")}
+    columns = zip(
+        total(np.ones_like(group)),
+        total(table.outcome == 1),
+        total(table.outcome < 0),
+        total(table.steps),
+        total(table.seconds),
+        *parts.values(),
+        strict=True,
+    )
+    return [
+        _Sums(
+            n=int(n),
+            successes=int(successes),
+            errors=int(errors),
+            steps=int(steps),
+            seconds=seconds,
+            parts=dict(zip(parts, spent, strict=True)),
+        )
+        for n, successes, errors, steps, seconds, *spent in columns
+    ]
+
+
+def _said(header: RunHeader, name: str, value: object) -> str:
     """Return a value as text, `-` where an ingested run does not say."""
-    return "-" if name in run.header.unknown else str(value)
+    return "-" if name in header.unknown else str(value)
 
 
-def _cells(name: str, records: Sequence[EpisodeRecord], run: Run) -> list[str]:
-    errors = sum(record.outcome is Outcome.ERROR for record in records)
-    counted = len(records) - errors
-    mean = sum(record.steps for record in records) / len(records) if records else 0.0
-    steps = _said(run, "steps", f"{mean:.1f}")
-    time = _said(run, "seconds", duration(sum(record.seconds.total for record in records)))
-    if not counted:
-        return [name, "0", "-", "-", "-", str(errors), steps, time]
-    rate = success_rate(records, on_error="exclude")
-    successes = sum(record.outcome is Outcome.SUCCESS for record in records)
+def _cells(name: str, sums: _Sums, header: RunHeader) -> list[str]:
+    mean = sums.steps / sums.n if sums.n else 0.0
+    steps = _said(header, "steps", f"{mean:.1f}")
+    time = "-" if "seconds" in header.unknown else duration(sums.seconds)
+    rate = sums.rate
+    if rate is None:
+        return [name, "0", "-", "-", "-", str(sums.errors), steps, time]
     interval = f"{rate.low:.1%} to {rate.high:.1%}"
-    return [name, str(counted), str(successes), f"{rate.value:.1%}", interval, str(errors),
-            steps, time]  # fmt: skip
+    return [name, str(sums.counted), str(sums.successes), f"{rate.value:.1%}", interval,
+            str(sums.errors), steps, time]  # fmt: skip
 
 
-def _notes(run: Run) -> list[str]:
+def _notes(results: Results) -> list[str]:
     """Say what a reader of the numbers must know."""
-    header = run.header
-    errors = sum(record.outcome is Outcome.ERROR for record in run.episodes)
+    header, table = results.header, results.table
     planned = header.request.episodes * header.request.repeats
-    short = [task for task, records in _by_task(run).items() if len(records) < planned]
+    short = int((np.bincount(table.task, minlength=len(table.tasks)) < planned).sum())
     notes = [f"NOT COMPARABLE with {header.protocol}: {m}" for m in header.fingerprint.mismatches]
     if header.settings:
         notes.append("settings: " + ", ".join(f"{k}={v}" for k, v in header.settings.items()))
     if short:
-        notes.append(f"incomplete: {len(short)} of the tasks below have fewer than {planned}")
-    if errors:
-        low, high = rate_bounds(run.episodes)
+        notes.append(f"incomplete: {short} of the tasks below have fewer than {planned}")
+    if table.errors:
+        low, high = bounds_of(table)
         notes.append(
-            f"{errors} episodes are errors and are left out of the rates; were they all failures "
-            f"or all successes, the rate overall would be {low:.1%} or {high:.1%}"
+            f"{table.errors} episodes are errors and are left out of the rates; were they all "
+            f"failures or all successes, the rate overall would be {low:.1%} or {high:.1%}"
         )
-        notes += _error_lines(run.episodes)
-    if run.torn:
+        notes += _error_lines(results.errors)
+    if results.torn:
         notes.append("the last line was cut off by a crash and is not counted")
-    commits = {header.provenance.commit} | {resumed.commit for resumed in run.resumed}
+    commits = {header.provenance.commit} | {resumed.commit for resumed in results.resumed}
     if len(commits) > 1:
         notes.append(f"written by {len(commits)} different commits of vlabench")
-    if not run.episodes:
+    if not len(table.outcome):
         notes.append("no episode has ended yet")
     return notes
 
 
-def _error_lines(records: Sequence[EpisodeRecord]) -> list[str]:
+def _error_lines(errors: Mapping[str, str]) -> list[str]:
     """Say what went wrong: each kind of error once, with its number and an example."""
-    kinds: dict[str, list[EpisodeRecord]] = {}
-    for record in records:
-        if record.error is not None:
-            kinds.setdefault(last_line(record.error).partition(":")[0], []).append(record)
+    kinds: dict[str, list[str]] = {}
+    for key, error in errors.items():
+        kinds.setdefault(last_line(error).partition(":")[0], []).append(key)
     return [
-        f"  {len(of)} of this kind: {last_line(of[0].error or '')} (in {of[0].episode.key})"
-        for of in kinds.values()
+        f"  {len(keys)} of this kind: {last_line(errors[keys[0]])} (in {keys[0]})"
+        for keys in kinds.values()
     ]
 
 
@@ -193,45 +256,34 @@ def last_line(error: str) -> str:
     return error.strip().rpartition("\n")[2]
 
 
-def _suite_rates(run: Run) -> dict[str, Estimate]:
+def _suite_rates(table: Episodes) -> dict[str, Estimate]:
     """Return the mean over tasks under both questions; nothing where there is one task only."""
-    ended = [record for record in run.episodes if record.outcome is not Outcome.ERROR]
-    if len({record.episode.task_id for record in ended}) < 2:
+    if len(np.unique(table.task[table.outcome >= 0])) < 2:
         return {}
     return {
-        "these tasks": suite_rate(ended),
-        "new tasks like these": suite_rate(ended, tasks="new"),
+        "these tasks": rate_of(table, on_error="exclude"),
+        "new tasks like these": rate_of(table, tasks="new", on_error="exclude"),
     }
 
 
-def _run_json(path: Path, run: Run) -> dict[str, object]:
+def _run_json(path: Path, results: Results) -> dict[str, object]:
+    header, table = results.header, results.table
     return {
         "run": str(path),
-        "header": asdict(run.header),
-        "notes": _notes(run),
-        "tasks": {task: _rate_json(records, run) for task, records in _by_task(run).items()},
-        "all": _rate_json(run.episodes, run),
-        "suite": {about: asdict(rate) for about, rate in _suite_rates(run).items()},
+        "header": asdict(header),
+        "notes": _notes(results),
+        "tasks": {task: _sums_json(sums, header) for task, sums in _task_sums(table).items()},
+        "all": _sums_json(_all_sums(table), header),
+        "suite": {about: asdict(rate) for about, rate in _suite_rates(table).items()},
     }
 
 
-def _rate_json(records: Sequence[EpisodeRecord], run: Run) -> dict[str, object]:
-    errors = sum(record.outcome is Outcome.ERROR for record in records)
-    rate = None if len(records) == errors else success_rate(records, on_error="exclude")
-    unknown = run.header.unknown
+def _sums_json(sums: _Sums, header: RunHeader) -> dict[str, object]:
     return {
-        "success_rate": None if rate is None else asdict(rate),
-        "errors": errors,
-        "steps": None if "steps" in unknown else sum(record.steps for record in records),
-        "seconds": None if "seconds" in unknown else _seconds(records),
-    }
-
-
-def _seconds(records: Sequence[EpisodeRecord]) -> dict[str, float]:
-    """Sum the seconds of records by what they were spent on."""
-    return {
-        part: sum(getattr(record.seconds, part) for record in records)
-        for part in ("simulator", "render", "policy")
+        "success_rate": None if sums.rate is None else asdict(sums.rate),
+        "errors": sums.errors,
+        "steps": None if "steps" in header.unknown else sums.steps,
+        "seconds": None if "seconds" in header.unknown else sums.parts,
     }
 
 

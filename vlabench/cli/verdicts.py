@@ -8,13 +8,15 @@ from pathlib import Path
 from rich.table import Table
 
 from vlabench.cli.tables import console, print_rows
-from vlabench.metrics import Comparison, Estimate, Evidence, Verdict, group_letters
+from vlabench.metrics import Comparison, Estimate, Evidence, group_letters
 from vlabench.metrics.comparison import Pairs
 from vlabench.metrics.power import Question, detectable, needs
+from vlabench.metrics.wording import p_text, sentence
 from vlabench.record import Run
+from vlabench.table import Results
 
 
-def run_names(paths: Sequence[Path], runs: Sequence[Run]) -> list[str]:
+def run_names(paths: Sequence[Path], runs: Sequence[Run | Results]) -> list[str]:
     """Name runs for people: by policy, by file too where two have one, then by place."""
     names = [run.header.policy_id for run in runs]
     if len(set(names)) < len(names):
@@ -35,23 +37,6 @@ def print_comparisons(found: Sequence[Comparison], *, as_json: bool) -> None:
         _print_one(found[0])
         return
     _print_many(found, letters)
-
-
-def sentence(c: Comparison) -> str:
-    """Say in one line what a comparison found, with its numbers."""
-    e = c.evidence
-    if e is None:
-        return f"{c.b} and {c.a} are NOT COMPARABLE: {'; '.join(c.reasons)}"
-    n = f"n = {e.difference.n} " + ("pairs" if e.pairs else "or more of each, unpaired")
-    sure = f"{n}, p {_p(e.p_adjusted, '= ')}"
-    if c.verdict is Verdict.BETTER:
-        return f"{c.b} is BETTER than {c.a} by {_points(e.difference)}, {sure}"
-    if c.verdict is Verdict.WORSE:
-        return f"{c.b} is WORSE than {c.a} by {_points(e.difference, sign=-1)}, {sure}"
-    if c.verdict is Verdict.EQUIVALENT:
-        margin = f"{100 * c.margin:g} points"
-        return f"{c.b} is EQUIVALENT to {c.a} within {margin}: {_points(e.difference)}, {sure}"
-    return f"UNDERPOWERED: {c.b} less {c.a} is {_points(e.difference)}, {sure}; {_wanted(c, e)}"
 
 
 def print_power(question: Question, episodes: int | None, *, as_json: bool) -> None:
@@ -126,13 +111,14 @@ def _effects(e: Evidence) -> Table:
     for task in e.tasks:
         table.add_row(
             task.task_id, str(task.difference.n), f"{task.rate_a:.1%}", f"{task.rate_b:.1%}",
-            *_alone(task.pairs), *_cells(task.difference), _p(task.p_value), _p(task.p_adjusted),
+            *_alone(task.pairs), *_cells(task.difference),
+            p_text(task.p_value), p_text(task.p_adjusted),
         )  # fmt: skip
     table.add_section()
     rates = (f"{e.rate_a.value:.1%}", f"{e.rate_b.value:.1%}", *_alone(e.pairs))
     for name, difference in (("these tasks", e.difference), ("new tasks like these", e.new_tasks)):
         if difference:
-            p_value = _p(e.p_value) if difference is e.difference else ""
+            p_value = p_text(e.p_value) if difference is e.difference else ""
             cells = _cells(difference)
             table.add_row(f"all, {name}", str(difference.n), *rates, *cells, p_value, "")
     return table
@@ -177,21 +163,8 @@ def _print_many(found: Sequence[Comparison], letters: dict[str, str]) -> None:
         out.print(f"note: {note}", soft_wrap=True, markup=False)
 
 
-def _wanted(c: Comparison, e: Evidence) -> str:
-    if c.needed is None:
-        return "more of the same would tell little more"
-    unit = "pairs" if e.pairs else "episodes of each"
-    points = f"{100 * c.needed.effect:.3g} points"
-    return f"about {c.needed.episodes} {unit} would tell {points} from 0 with 80 % power"
-
-
 def _rate(rate: Estimate) -> str:
     return f"{rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}] of n = {rate.n}"
-
-
-def _points(difference: Estimate, *, sign: int = 1) -> str:
-    low, high = sorted((sign * difference.low, sign * difference.high))
-    return f"{100 * sign * difference.value:.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _cells(difference: Estimate) -> tuple[str, str]:
@@ -201,7 +174,3 @@ def _cells(difference: Estimate) -> tuple[str, str]:
 
 def _alone(pairs: Pairs | None) -> tuple[str, ...]:
     return (str(pairs.only_a), str(pairs.only_b)) if pairs else ()
-
-
-def _p(value: float, equals: str = "") -> str:
-    return "< 0.001" if value < 0.001 else f"{equals}{value:.3f}"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vlabench.errors import RecordError
-from vlabench.record import Run
-from vlabench.store import read_run
+from vlabench.store import read_results
+from vlabench.table import Results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +15,7 @@ class Source:
     """A run and its file."""
 
     path: Path
-    run: Run
+    run: Results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +76,11 @@ def _pair(baseline: Source, candidate: Source) -> Match:
 
 def _sources(place: Path) -> list[Source]:
     if not place.is_dir():
-        return [Source(path=place, run=read_run(place))]
+        return [Source(path=place, run=read_results(place, hashed=False))]
     paths = sorted(place.rglob("*.jsonl"))
     if not paths:
         raise RecordError(f"{place} holds no results file, **/*.jsonl; run `vlabench run` first")
-    return [Source(path=path, run=read_run(path)) for path in paths]
+    return [Source(path=path, run=read_results(path, hashed=False)) for path in paths]
 
 
 def _by_policy(sources: Iterable[Source]) -> Mapping[str, list[Source]]:

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlabench.gate.matching import Match, match_runs
+import numpy as np
+
+from vlabench.gate.matching import Match, Source, match_runs
 from vlabench.metrics.comparison import Comparison, Rules, Verdict
 from vlabench.metrics.regression import (
     Judgement,
@@ -14,6 +16,7 @@ from vlabench.metrics.regression import (
     same_trajectories,
 )
 from vlabench.record import EpisodeRecord, Outcome
+from vlabench.store import read_records
 from vlabench.verify import parting
 
 _WORST_FIRST = (Status.REGRESSION, Status.NOT_COMPARABLE, Status.UNDERPOWERED, Status.PASS)
@@ -134,7 +137,6 @@ def _missing(match: Match, candidate: Path, rules: Rules) -> Entry:
 
 def _entry(match: Match, judgement: Judgement) -> Entry:
     assert match.candidate is not None
-    then, now = match.baseline.run, match.candidate.run
     evidence = judgement.comparison.evidence
     paired = evidence is not None and evidence.pairs is not None
     return Entry(
@@ -142,18 +144,22 @@ def _entry(match: Match, judgement: Judgement) -> Entry:
         baseline=match.baseline.path,
         candidate=match.candidate.path,
         judgement=judgement,
-        same=same_trajectories(then, now) if paired else 0,
-        changed=_changed(then.episodes, now.episodes) if paired else (),
+        same=same_trajectories(match.baseline.run, match.candidate.run) if paired else 0,
+        changed=_changed(match.baseline, match.candidate) if paired else (),
     )
 
 
-def _changed(then: Sequence[EpisodeRecord], now: Sequence[EpisodeRecord]) -> tuple[Changed, ...]:
-    known = {record.episode.key: record for record in then}
-    pairs = [(known[record.episode.key], record) for record in now if record.episode.key in known]
+def _changed(then: Source, now: Source) -> tuple[Changed, ...]:
+    """Return what changed, of runs of the same episodes; traces are read back for these only."""
+    one, other = then.run.table, now.run.table
+    rows = np.flatnonzero(one.outcome != other.outcome)
+    records = (
+        read_records(source.path, [int(place) for place in source.run.table.place[rows]])
+        for source in (then, now)
+    )
     found = [
-        Changed(key=b.episode.key, then=a.outcome, now=b.outcome, where=_where(a, b))
-        for a, b in pairs
-        if a.outcome is not b.outcome
+        Changed(key=a.episode.key, then=a.outcome, now=b.outcome, where=_where(a, b))
+        for a, b in zip(*records, strict=True)
     ]
     return tuple(sorted(found, key=lambda one: (not one.lost, one.key)))
 

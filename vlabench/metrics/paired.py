@@ -20,14 +20,14 @@ from vlabench.metrics.comparison import (
     TaskEffect,
     Verdict,
 )
-from vlabench.metrics.counts import Table, tabulate
 from vlabench.metrics.estimate import Estimate
 from vlabench.metrics.intervals import newcombe, normal_quantile, tango
 from vlabench.metrics.power import pairs_needed, unpaired_needed
 from vlabench.metrics.rates import rate_of, student_quantile
 from vlabench.metrics.significance import compact_letters, holm, mcnemar, unpaired_test
-from vlabench.metrics.variance import Mean, over_new_tasks, over_these_tasks
+from vlabench.metrics.variance import Mean, initial_states, over_new_tasks, over_these_tasks
 from vlabench.record import Run, RunHeader
+from vlabench.table import Results, Table, results_of
 
 _DIFFERENCE = "difference in success on these tasks, over initial states and draws like these"
 _NEW_DIFFERENCE = "difference in success on new tasks like these, of which these are a sample"
@@ -42,7 +42,11 @@ class _Side:
 
 
 def compare_runs(
-    a: Run, b: Run, *, names: tuple[str, str] = ("A", "B"), rules: Rules | None = None
+    a: Run | Results,
+    b: Run | Results,
+    *,
+    names: tuple[str, str] = ("A", "B"),
+    rules: Rules | None = None,
 ) -> Comparison:
     """Hold run `b` against run `a`.
 
@@ -52,13 +56,13 @@ def compare_runs(
 
 
 def compare_all(
-    runs: Sequence[Run], *, names: Sequence[str], rules: Rules | None = None
+    runs: Sequence[Run | Results], *, names: Sequence[str], rules: Rules | None = None
 ) -> list[Comparison]:
     """Hold every run against each one before it; p-values are adjusted over all comparisons."""
     rules = rules or Rules()
     sides = [
-        _Side(name=name, header=run.header, table=tabulate(run.episodes))
-        for name, run in zip(names, runs, strict=True)
+        _Side(name=name, header=run.header, table=run.table)
+        for name, run in zip(names, map(results_of, runs), strict=True)
     ]
     found = [_measure(a, b, rules) for a, b in combinations(sides, 2)]
     adjusted = iter(holm([c.evidence.p_value for c in found if c.evidence]))
@@ -185,6 +189,13 @@ def _notes(a: _Side, b: _Side) -> tuple[str, ...]:
             notes.append(f"{side.name} has settings {settings}")
         if header.provenance.dirty:
             notes.append(f"{side.name} was made by uncommitted code")
+        planned = len(side.table.tasks) * header.request.episodes * header.request.repeats
+        ended = len(side.table.outcome)
+        if ended < planned:
+            notes.append(
+                f"{side.name} is not finished, {ended} of {planned} episodes; one that was stopped "
+                "for what it showed is biased, so let it run to its end"
+            )
     if a.header.fingerprint.mismatches == b.header.fingerprint.mismatches:
         notes += [f"both NOT COMPARABLE with others: {m}" for m in a.header.fingerprint.mismatches]
     return tuple(notes)
@@ -194,24 +205,13 @@ def _counted(table: Table, rules: Rules) -> Table:
     """Leave out errors, or make failures of them."""
     if rules.on_error == "as-failure":
         return replace(table, outcome=np.maximum(table.outcome, 0))
-    return _rows(table, table.outcome >= 0)
-
-
-def _rows(table: Table, kept: NDArray[np.bool_]) -> Table:
-    return Table(
-        tasks=table.tasks,
-        task=table.task[kept],
-        state=table.state[kept],
-        repeat=table.repeat[kept],
-        seed=table.seed[kept],
-        outcome=table.outcome[kept],
-    )
+    return table.rows(table.outcome >= 0)
 
 
 def _paired_evidence(a: Table, b: Table, ended: NDArray[np.bool_], rules: Rules) -> Evidence:
     excluded = rules.on_error == "exclude" and not ended.all()
     kept = ended | (rules.on_error == "as-failure")
-    one, other = _counted(_rows(a, kept), rules), _counted(_rows(b, kept), rules)
+    one, other = _counted(a.rows(kept), rules), _counted(b.rows(kept), rules)
     change = (other.outcome - one.outcome).astype(np.float64)
     p_value = mcnemar(*_states(change, one))
     return Evidence(
@@ -237,8 +237,7 @@ def _pairs(a: NDArray[np.int64], b: NDArray[np.int64]) -> Pairs:
 
 def _states(change: NDArray[np.float64], table: Table) -> tuple[int, int]:
     """Count initial states that got worse and better; repeats of one are no independent pairs."""
-    codes = table.task * (int(table.state.max()) + 1) + table.state
-    _, index = np.unique(codes, return_inverse=True)
+    _, index = initial_states(table.task, table.state)
     total = np.bincount(index, change)
     return int((total < 0).sum()), int((total > 0).sum())
 
@@ -281,8 +280,7 @@ def _tango(change: NDArray[np.float64], table: Table, mean: Mean, z: float) -> t
 
 
 def _task_pairs(task: int, a: Table, b: Table, rules: Rules) -> TaskEffect:
-    here = a.task == task
-    one, other = _rows(a, here), _rows(b, here)
+    one, other = a.of_task(task), b.of_task(task)
     pairs = _pairs(one.outcome, other.outcome)
     change = (other.outcome - one.outcome).astype(np.float64)
     p_value = mcnemar(*_states(change, one))
@@ -359,7 +357,7 @@ def _unpaired_difference(a: Table, b: Table, rules: Rules) -> Estimate:
 
 
 def _task_unpaired(task: int, a: Table, b: Table, rules: Rules) -> TaskEffect:
-    one, other = _rows(a, a.task == task), _rows(b, b.task == task)
+    one, other = a.of_task(task), b.of_task(task)
     p_value, _ = unpaired_test(*_sums(one), *_sums(other))
     return TaskEffect(
         task_id=a.tasks[task],

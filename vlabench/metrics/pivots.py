@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vlabench.metrics.counts import Ints
 from vlabench.metrics.estimate import Estimate
+from vlabench.table import Ints
 
 Floats = NDArray[np.float64]
 

@@ -6,11 +6,12 @@ from typing import Literal
 
 import numpy as np
 
-from vlabench.metrics.counts import OnError, Table, refuse_errors, tabulate
+from vlabench.metrics.counts import OnError, refuse_errors
 from vlabench.metrics.estimate import NEW_TASKS, THESE_TASKS, Estimate
 from vlabench.metrics.intervals import edged_wilson, normal_quantile, student
-from vlabench.metrics.variance import over_new_tasks, over_these_tasks
+from vlabench.metrics.variance import over_new_tasks, over_these_tasks, rate_on_these_tasks
 from vlabench.record import EpisodeRecord, Outcome
+from vlabench.table import Table, tabulate
 
 Tasks = Literal["these", "new"]
 Quantity = Literal["steps", "decisions", "samples", "seconds"]
@@ -33,11 +34,24 @@ def success_rate(
         ValueError: If there is nothing to count, or an episode broke and `on_error` is `raise`.
     """
     errors = sum(record.outcome is Outcome.ERROR for record in records)
-    refuse_errors(errors, len(records), on_error)
-    n = len(records) - (errors if on_error == "exclude" else 0)
+    successes = sum(record.outcome is Outcome.SUCCESS for record in records)
+    return _pooled(successes, errors, len(records), on_error, confidence)
+
+
+def success_of(table: Table, *, on_error: OnError = "raise", confidence: float = 0.95) -> Estimate:
+    """Return `success_rate` of a table."""
+    successes = int((table.outcome == 1).sum())
+    return _pooled(successes, table.errors, len(table.outcome), on_error, confidence)
+
+
+def rate_of_counts(successes: int, n: int, *, confidence: float = 0.95) -> Estimate:
+    """Return the rate of so many successes in `n` episodes, each counted alike.
+
+    Raises:
+        ValueError: If there are none.
+    """
     if n == 0:
         raise ValueError("no episodes to count")
-    successes = sum(record.outcome is Outcome.SUCCESS for record in records)
     low, high = edged_wilson(successes, n, normal_quantile(confidence))
     return Estimate(
         value=successes / n,
@@ -80,26 +94,20 @@ def rate_of(
 ) -> Estimate:
     """Return `suite_rate` of a table."""
     refuse_errors(table.errors, len(table.outcome), on_error)
-    kept = (table.outcome >= 0) | (on_error == "as-failure")
-    success = (table.outcome[kept] == 1).astype(np.float64)
+    kept = table if on_error == "as-failure" else table.rows(table.outcome >= 0)
+    success = (kept.outcome == 1).astype(np.float64)
     if tasks == "these":
-        mean = over_these_tasks(success, table.task[kept], table.state[kept])
-        z, method, question = normal_quantile(confidence), "stratified Wilson", THESE_TASKS
-    else:
-        mean = over_new_tasks(success, table.task[kept], table.state[kept])
-        z, method, question = (
-            student_quantile(mean.units - 1, confidence),
-            "clustered Wilson",
-            NEW_TASKS,
-        )
-    low, high = edged_wilson(mean.value * mean.episodes, mean.episodes, z)
+        return rate_on_these_tasks(success, kept.task, kept.state, confidence=confidence)
+    mean = over_new_tasks(success, kept.task, kept.state)
+    quantile = student_quantile(mean.units - 1, confidence)
+    low, high = edged_wilson(mean.value * mean.episodes, mean.episodes, quantile)
     return Estimate(
         value=mean.value,
         low=min(float(low), mean.value),
         high=max(float(high), mean.value),
-        n=int(kept.sum()),
-        method=f"{method} {100 * confidence:g}%",
-        question=question,
+        n=len(success),
+        method=f"clustered Wilson {100 * confidence:g}%",
+        question=NEW_TASKS,
     )
 
 
@@ -109,11 +117,16 @@ def rate_bounds(records: Sequence[EpisodeRecord]) -> tuple[float, float]:
     Raises:
         ValueError: If there is nothing to count.
     """
-    if not records:
+    return bounds_of(tabulate(records))
+
+
+def bounds_of(table: Table) -> tuple[float, float]:
+    """Return `rate_bounds` of a table."""
+    n = len(table.outcome)
+    if n == 0:
         raise ValueError("no episodes to count")
-    successes = sum(record.outcome is Outcome.SUCCESS for record in records)
-    errors = sum(record.outcome is Outcome.ERROR for record in records)
-    return successes / len(records), (successes + errors) / len(records)
+    successes = int((table.outcome == 1).sum())
+    return successes / n, (successes + table.errors) / n
 
 
 def mean_of(
@@ -135,14 +148,23 @@ def mean_of(
         ValueError: If there are fewer than two initial states, or an episode broke and `on_error`
             is `raise`.
     """
-    kept = [record for record in records if record.outcome is not Outcome.ERROR]
-    refuse_errors(len(records) - len(kept), len(records), on_error)
-    kept.sort(key=lambda record: record.episode.key)
-    values = np.array([_quantity(record, quantity) for record in kept], dtype=np.float64)
-    codes = {name: code for code, name in enumerate(sorted({r.episode.task_id for r in kept}))}
-    task = np.array([codes[record.episode.task_id] for record in kept], dtype=np.int64)
-    state = np.array([record.episode.init_index for record in kept], dtype=np.int64)
-    mean = over_these_tasks(values, task, state)
+    return mean_of_table(tabulate(records), quantity, on_error=on_error, confidence=confidence)
+
+
+def mean_of_table(
+    table: Table,
+    quantity: Quantity,
+    *,
+    on_error: Literal["raise", "exclude"] = "raise",
+    confidence: float = 0.95,
+) -> Estimate:
+    """Return `mean_of` a table."""
+    refuse_errors(table.errors, len(table.outcome), on_error)
+    kept = table.rows(table.outcome >= 0)
+    values = getattr(kept, quantity).astype(np.float64)
+    if np.isnan(values).any():
+        raise ValueError(f"{quantity} of these episodes are unknown")
+    mean = over_these_tasks(values, kept.task, kept.state)
     if mean.units < 2:
         raise ValueError(f"one initial state says nothing about how {quantity} vary")
     low, high = student(mean.value, mean.variance, mean.units - 1, confidence)
@@ -150,7 +172,7 @@ def mean_of(
         value=mean.value,
         low=low,
         high=high,
-        n=len(kept),
+        n=len(kept.outcome),
         method=f"Student {100 * confidence:g}%",
         question=f"{quantity} of an episode on these tasks",
     )
@@ -162,13 +184,15 @@ def student_quantile(freedom: int, confidence: float) -> float:
     Raises:
         ValueError: If `confidence` is out of range.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit  # scipy.stats takes most of a second to import
 
-    quantile = float(t.ppf((1 + confidence) / 2, freedom))
+    quantile = float(stdtrit(freedom, (1 + confidence) / 2))
     if not isfinite(quantile):
         raise ValueError(f"confidence is {confidence}, out of the range from 0 to 1")
     return quantile
 
 
-def _quantity(record: EpisodeRecord, quantity: Quantity) -> float:
-    return record.seconds.total if quantity == "seconds" else float(getattr(record, quantity))
+def _pooled(successes: int, errors: int, n: int, on_error: OnError, confidence: float) -> Estimate:
+    refuse_errors(errors, n, on_error)
+    counted = n - errors if on_error == "exclude" else n
+    return rate_of_counts(successes, counted, confidence=confidence)

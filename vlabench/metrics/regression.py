@@ -13,7 +13,8 @@ from vlabench.metrics.comparison import Comparison, Evidence, Rules, TaskEffect
 from vlabench.metrics.estimate import Estimate
 from vlabench.metrics.paired import compare_runs
 from vlabench.metrics.significance import holm
-from vlabench.record import EpisodeRecord, Run
+from vlabench.record import Run
+from vlabench.table import Results, results_of
 
 
 class Status(StrEnum):
@@ -45,7 +46,10 @@ class Judgement:
 
 
 def judge_runs(
-    pairs: Sequence[tuple[Run, Run]], *, names: Sequence[tuple[str, str]], rules: Rules
+    pairs: Sequence[tuple[Run | Results, Run | Results]],
+    *,
+    names: Sequence[tuple[str, str]],
+    rules: Rules,
 ) -> list[Judgement]:
     """Judge each candidate against its baseline; error rates hold for all of them together.
 
@@ -54,15 +58,15 @@ def judge_runs(
         names: What to call them.
         rules: `margin` is the fall that is none; `confidence` 0.95 gives tests of 2.5 % each way.
     """
+    read = [(results_of(a), results_of(b)) for a, b in pairs]
     found = [
-        compare_runs(*pair, names=name, rules=rules)
-        for pair, name in zip(pairs, names, strict=True)
+        compare_runs(*pair, names=name, rules=rules) for pair, name in zip(read, names, strict=True)
     ]
     known = [c.evidence for c in found if c.evidence]
     of_runs = iter(holm([_p_worse(e.difference, e.p_value) for e in known]))
     of_tasks = iter(holm([_p_worse(t.difference, t.p_value) for e in known for t in _several(e)]))
     judged = []
-    for comparison, pair in zip(found, pairs, strict=True):
+    for comparison, pair in zip(found, read, strict=True):
         if comparison.evidence is None:
             judged.append(refuse(comparison, comparison.reasons))
             continue
@@ -88,14 +92,12 @@ def refuse(comparison: Comparison, reasons: tuple[str, ...]) -> Judgement:
     return Judgement(comparison=comparison, status=Status.NOT_COMPARABLE, reasons=reasons)
 
 
-def same_trajectories(a: Run, b: Run) -> int:
-    """Count the episodes that went the same way in both runs, to the last bit."""
-    then = {record.episode.key: _digest(record) for record in a.episodes}
-    return sum(
-        then.get(record.episode.key) == _digest(record)
-        for record in b.episodes
-        if _digest(record) is not None
-    )
+def same_trajectories(a: Run | Results, b: Run | Results) -> int:
+    """Count the episodes that went the same way, to the last bit; 0 where other ones were run."""
+    one, other = results_of(a).table, results_of(b).table
+    if not one.same_episodes(other):
+        return 0
+    return int(((one.trajectory == other.trajectory) & (one.trajectory != b"")).sum())
 
 
 def _judge(blank: Judgement, evidence: Evidence, rules: Rules, *, same: int) -> Judgement:
@@ -143,7 +145,3 @@ def _fall(task: TaskEffect) -> str:
     low, high = 100 * task.difference.low, 100 * task.difference.high
     change = f"{100 * task.difference.value:+.1f} points [{low:.1f}, {high:.1f}]"
     return f"task {task.task_id} alone is worse: {change}, n = {task.difference.n}"
-
-
-def _digest(record: EpisodeRecord) -> str | None:
-    return record.trace.digest if record.trace else None

@@ -20,20 +20,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
+from math import fsum, isnan
 from statistics import NormalDist
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from vlabench.errors import RecordError
-from vlabench.metrics.counts import Ints, OnError, tabulate
+from vlabench.metrics.counts import OnError
 from vlabench.metrics.curves import Curve
 from vlabench.metrics.estimate import Estimate
 from vlabench.metrics.intervals import edged_wilson, normal_quantile, student
 from vlabench.metrics.pivots import Floats
 from vlabench.metrics.stability import refuse_other_plan
-from vlabench.metrics.variance import over_these_tasks, rate_on_these_tasks
-from vlabench.record import Outcome, Run
+from vlabench.metrics.variance import initial_states, over_these_tasks, rate_on_these_tasks
+from vlabench.record import Run
+from vlabench.table import Ints, Results, results_of
 
 _SEED = 20_240_316
 _RESAMPLES = 2_000
@@ -152,7 +154,7 @@ class Scaling:
 
 
 def scaling_of_runs(
-    runs: Sequence[Run],
+    runs: Sequence[Run | Results],
     xs: Sequence[float],
     axis: str,
     *,
@@ -174,8 +176,9 @@ def scaling_of_runs(
     """
     _refuse_places(xs, axis)
     order = np.argsort(xs)
-    runs, places = [runs[i] for i in order], np.array([float(xs[i]) for i in order])
-    paired, left_out = _pair(runs, on_error)
+    found = [results_of(runs[i]) for i in order]
+    places = np.array([float(xs[i]) for i in order])
+    paired, left_out = _pair(found, on_error)
     oracles = np.maximum.accumulate(paired.episodes, axis=1)
     points = [
         Point(
@@ -187,7 +190,7 @@ def scaling_of_runs(
             flops=cost.flops,
             milliseconds=cost.milliseconds,
         )
-        for k, (x, cost) in enumerate(zip(places, map(_cost, runs), strict=True))
+        for k, (x, cost) in enumerate(zip(places, map(_cost, found), strict=True))
     ]
     return _describe(axis, paired, places, points, left_out, confidence)
 
@@ -258,11 +261,11 @@ class _Paired:
 
     def __init__(self, episodes: Floats, task: Ints, state: Ints) -> None:
         self.episodes, self._task, self._state = episodes, task, state
-        keys, index = np.unique(np.stack([task, state]), axis=1, return_inverse=True)
+        of, index = initial_states(task, state)
         repeats = np.bincount(index)
         columns = [np.bincount(index, column) / repeats for column in episodes.T]
         self._means = np.stack(columns, axis=1)  # [states, points]
-        _, self._of = np.unique(keys[0], return_inverse=True)
+        _, self._of = np.unique(of, return_inverse=True)
         sizes = np.bincount(self._of)
         self._weights = 1 / (sizes[self._of] * len(sizes))
         self.rates = self._weights @ self._means
@@ -362,8 +365,8 @@ def _refuse_places(xs: Sequence[float], axis: str) -> None:
             raise RecordError(f"two runs are at {axis} = {one:g}; give one for each place")
 
 
-def _pair(runs: Sequence[Run], on_error: OnError) -> tuple[_Paired, int]:
-    tables = [tabulate(run.episodes) for run in runs]
+def _pair(runs: Sequence[Results], on_error: OnError) -> tuple[_Paired, int]:
+    tables = [run.table for run in runs]
     for run, table in zip(runs[1:], tables[1:], strict=True):
         if run.header.policy_id != runs[0].header.policy_id:
             raise RecordError(
@@ -393,17 +396,17 @@ def _pair(runs: Sequence[Run], on_error: OnError) -> tuple[_Paired, int]:
     return paired, int((~kept).sum())
 
 
-def _cost(run: Run) -> _Cost:
+def _cost(run: Results) -> _Cost:
     """Return what a decision cost, over all episodes that ended."""
-    ended = [record for record in run.episodes if record.outcome is not Outcome.ERROR]
-    decisions = sum(record.decisions for record in ended)
+    ended = run.table.rows(run.table.outcome >= 0)
+    decisions = int(ended.decisions.sum())
     if not decisions:
         return _Cost(None, None, None)
-    flops = [record.flops for record in ended if record.flops is not None]
+    flops, seconds = fsum(ended.flops), fsum(ended.policy)
     return _Cost(
-        samples=sum(record.samples for record in ended) / decisions,
-        flops=sum(flops) / decisions if len(flops) == len(ended) else None,
-        milliseconds=1000 * sum(record.seconds.policy for record in ended) / decisions,
+        samples=int(ended.samples.sum()) / decisions,
+        flops=None if isnan(flops) else flops / decisions,
+        milliseconds=None if isnan(seconds) else 1000 * seconds / decisions,
     )
 
 

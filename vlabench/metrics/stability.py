@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from vlabench.errors import RecordError
-from vlabench.metrics.counts import Ints, OnError, Table, tabulate
+from vlabench.metrics.counts import OnError
 from vlabench.metrics.estimate import Estimate
 from vlabench.metrics.pivots import (
     DRAWS,
@@ -30,8 +30,9 @@ from vlabench.metrics.pivots import (
     ratio,
     trusted_freedom,
 )
-from vlabench.metrics.variance import rate_on_these_tasks
+from vlabench.metrics.variance import initial_states, rate_on_these_tasks
 from vlabench.record import Run
+from vlabench.table import Ints, Results, Table, results_of
 
 What = Literal["states", "repeats", "trainings"]
 Rng = np.random.Generator
@@ -140,7 +141,7 @@ class _Design:
 
 
 def stability_of_runs(
-    runs: Sequence[Run], *, on_error: OnError = "raise", confidence: float = 0.95
+    runs: Sequence[Run | Results], *, on_error: OnError = "raise", confidence: float = 0.95
 ) -> Stability:
     """Say where the variance of a method's success comes from.
 
@@ -172,8 +173,8 @@ def stability_of_runs(
 
 
 def stability_ratio(
-    runs: Sequence[Run],
-    against: Sequence[Run],
+    runs: Sequence[Run | Results],
+    against: Sequence[Run | Results],
     *,
     on_error: OnError = "raise",
     confidence: float = 0.95,
@@ -204,9 +205,9 @@ def stability_ratio(
     return found.estimate(one.episodes + other.episodes, _RATIO, confidence)
 
 
-def _design(runs: Sequence[Run], on_error: OnError) -> _Design:
+def _design(runs: Sequence[Run | Results], on_error: OnError) -> _Design:
     """Check that the runs are trainings of one method, and sort their outcomes."""
-    tables = [tabulate(run.episodes) for run in runs]
+    tables = [results_of(run).table for run in runs]
     for run, table in zip(runs[1:], tables[1:], strict=True):
         _refuse_other_method(runs[0], run)
         if not tables[0].same_episodes(table):
@@ -231,7 +232,7 @@ def _sorted(tables: Sequence[Table], on_error: OnError) -> _Design:
         outcome = np.maximum(outcome, 0)
     first = tables[0]
     repeats = len(np.unique(first.repeat))
-    _, state = np.unique(np.stack([first.task, first.state]), axis=1, return_inverse=True)
+    _, state = initial_states(first.task, first.state)
     ended = np.bincount(state, (outcome >= 0).all(axis=0)) if state.size else np.zeros(0)
     kept = (ended == repeats)[state]
     cells = tuple(
@@ -247,7 +248,7 @@ def _sorted(tables: Sequence[Table], on_error: OnError) -> _Design:
     return _Design(cells, int((ended != repeats).sum()))
 
 
-def _refuse_other_method(first: Run, run: Run) -> None:
+def _refuse_other_method(first: Run | Results, run: Run | Results) -> None:
     if first.header.policy_id != run.header.policy_id:
         raise RecordError(
             f"runs of two policies, {first.header.policy_id} and {run.header.policy_id}, are no "
@@ -256,7 +257,7 @@ def _refuse_other_method(first: Run, run: Run) -> None:
     refuse_other_plan(first, run)
 
 
-def refuse_other_plan(first: Run, run: Run) -> None:
+def refuse_other_plan(first: Run | Results, run: Run | Results) -> None:
     """Check that two runs met the same episodes, in the same simulator.
 
     Raises:
@@ -276,7 +277,7 @@ def refuse_other_plan(first: Run, run: Run) -> None:
             )
 
 
-def _refuse_twins(runs: Sequence[Run]) -> None:
+def _refuse_twins(runs: Sequence[Run | Results]) -> None:
     seen = [(run.header.policy_digest, dict(run.header.settings)) for run in runs]
     for place, one in enumerate(seen):
         if one in seen[:place]:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vlabench.metrics.counts import Ints
 from vlabench.metrics.estimate import THESE_TASKS, Estimate
 from vlabench.metrics.intervals import edged_wilson, normal_quantile
+from vlabench.table import Ints
 
 _PRIOR = 2.0
 """Weight, in observations, of the variance that all have in common, beside a task's own few."""
@@ -131,25 +131,33 @@ def rate_on_these_tasks(
     )
 
 
+def initial_states(task: Ints, state: Ints) -> tuple[Ints, Ints]:
+    """Number the initial states that episodes met, task by task.
+
+    Args:
+        task: Of every episode, `[n]`, from 0 up.
+        state: Its initial state within that task, `[n]`, from 0 up.
+
+    Returns:
+        The task of each initial state, `[states]`; the initial state of each episode, `[n]`.
+    """
+    width = int(state.max(initial=0)) + 1
+    codes, index = np.unique(task * width + state, return_inverse=True)
+    return (codes // width).astype(np.int64), index
+
+
 def _parts(values: NDArray[np.float64], task: Ints, state: Ints) -> _Parts:
     if len(values) == 0:
         raise ValueError("no episodes to count")
     _, task = np.unique(task, return_inverse=True)
-    clusters, stratum = _cluster_means(values, task, state)
+    stratum, index = initial_states(task, state)
+    episodes = np.bincount(index)
+    clusters = np.bincount(index, values) / episodes
     sizes = np.bincount(stratum)
     strata = np.bincount(stratum, clusters) / sizes
-    squares, _ = _cluster_means((values - strata.mean()) ** 2, task, state)
+    squares = np.bincount(index, (values - strata.mean()) ** 2) / episodes
     square = float((np.bincount(stratum, squares) / sizes).mean())
     return _Parts(clusters, stratum, sizes, strata, square, len(values))
-
-
-def _cluster_means(
-    values: NDArray[np.float64], task: Ints, state: Ints
-) -> tuple[NDArray[np.float64], Ints]:
-    """Return the mean of each initial state, and its task."""
-    width = int(state.max()) + 1
-    codes, index = np.unique(task * width + state, return_inverse=True)
-    return np.bincount(index, values) / np.bincount(index), (codes // width).astype(np.int64)
 
 
 def _common(parts: _Parts) -> float:

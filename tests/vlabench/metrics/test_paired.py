@@ -24,6 +24,7 @@ from vlabench.metrics import compare_all, group_letters
 from vlabench.metrics.intervals import normal_quantile, tango
 from vlabench.plan import PlanRequest
 from vlabench.record import Fingerprint, Provenance
+from vlabench.table import results_of
 
 property_test = settings(deadline=None, max_examples=15)
 HEADER = RunHeader(
@@ -245,8 +246,8 @@ def test_pairs_see_what_independent_episodes_do_not() -> None:
 
 def test_notes_say_what_a_reader_must_know() -> None:
     note = Fingerprint(versions={}, mismatches=("bowl",))
-    a = run("10", fingerprint=note, privileged=True)
-    b = run("10", fingerprint=note, settings={"chunk": "8"})
+    a = run("1010", fingerprint=note, privileged=True)
+    b = run("1010", fingerprint=note, settings={"chunk": "8"})
     assert compare_runs(a, b).notes == (
         "A sees privileged state, which no robot has",
         "B has settings chunk=8",
@@ -343,3 +344,20 @@ def test_equal_policies_are_told_apart_in_five_percent_at_most(discordance: floa
 def test_policies_a_margin_apart_are_rarely_equivalent() -> None:
     assert chance({Verdict.EQUIVALENT}, 0.5, 0.0, 0.5) <= 0.05
     assert chance({Verdict.EQUIVALENT}, 0.0, 0.0, 0.5) == pytest.approx(1)
+
+
+def test_runs_and_results_are_compared_alike() -> None:
+    broken = run("1" * 50 + "x" * 50, "1" * 60 + "0" * 40)
+    rules = Rules(on_error="exclude")
+    for a, b in ((A, BETTER), (A, broken)):
+        wanted = compare_runs(a, b, rules=rules)
+        assert compare_runs(results_of(a), results_of(b), rules=rules) == wanted
+        assert compare_runs(a, results_of(b), rules=rules) == wanted
+
+
+def test_a_run_that_was_stopped_early_is_called_unfinished() -> None:
+    whole, part = run("1100", "1010"), run("1100", "10")
+    found = compare_runs(whole, part, rules=Rules(unpaired=True))
+    (note,) = [note for note in found.notes if "not finished" in note]
+    assert note.startswith("B is not finished, 6 of 8 episodes; one that was stopped for what it ")
+    assert not compare_runs(whole, whole).notes

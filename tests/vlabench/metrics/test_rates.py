@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from vlabench import EpisodeRecord, EpisodeSpec, Outcome, success_rate, suite_rate
 from vlabench.metrics import mean_of, rate_bounds
-from vlabench.metrics.rates import Tasks
+from vlabench.metrics.rates import Tasks, bounds_of, mean_of_table, rate_of, success_of
+from vlabench.table import tabulate
 
 # 50 examples, and no deadline: on a busy machine any call may take long.
 property_test = settings(deadline=None, max_examples=50)
@@ -264,3 +265,23 @@ def test_means_need_two_states_and_no_errors() -> None:
     with pytest.raises(ValueError, match="1 of 3 episodes ended in an error"):
         mean_of(suite("11x"), "seconds")
     assert mean_of(suite("11x"), "seconds", on_error="exclude").n == 2
+
+
+@given(tasks=st.lists(st.text("01x", min_size=2, max_size=12), min_size=2, max_size=5))
+@property_test
+def test_a_table_says_what_its_records_say(tasks: list[str]) -> None:
+    records_ = [*suite(*tasks), *suite("10")]
+    table = tabulate(records_)
+    assert success_of(table, on_error="exclude") == success_rate(records_, on_error="exclude")
+    assert success_of(table, on_error="as-failure") == success_rate(records_, on_error="as-failure")
+    assert bounds_of(table) == rate_bounds(records_)
+    for about in BOTH:
+        found = rate_of(table, tasks=about, on_error="as-failure")
+        assert found == suite_rate(records_, tasks=about, on_error="as-failure")
+
+
+def test_what_is_unknown_has_no_mean() -> None:
+    table = tabulate(suite("1101"), unknown=["seconds"])
+    with pytest.raises(ValueError, match="seconds of these episodes are unknown"):
+        mean_of_table(table, "seconds")
+    assert mean_of_table(table, "steps") == mean_of(suite("1101"), "steps")

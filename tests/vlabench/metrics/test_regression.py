@@ -10,9 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from vlabench import EpisodeRecord, EpisodeSpec, Outcome, Rules, Run, RunHeader
-from vlabench.metrics.regression import Judgement, Status, judge_runs
+from vlabench.metrics.regression import Judgement, Status, judge_runs, same_trajectories
 from vlabench.plan import PlanRequest
 from vlabench.record import Provenance, Trace
+from vlabench.table import results_of
 
 HEADER = RunHeader(
     suite_id="s",
@@ -201,3 +202,17 @@ def test_another_suite_is_not_comparable() -> None:
     assert found.status is Status.NOT_COMPARABLE
     assert found.reasons[0].startswith("suites differ")
     assert found.p_value is None
+
+
+def test_only_hashes_that_are_there_are_equal() -> None:
+    one = outcomes("1100")
+    traced = [
+        replace(r, trace=Trace(digest=digest * 32, states="0" * 8, actions="0" * 8))
+        for r, digest in zip(one.episodes, "abcd", strict=True)
+    ]
+    other = [traced[0], replace(traced[1], trace=None), *traced[:1:-1]]
+    then, now = (replace(one, episodes=tuple(episodes)) for episodes in (traced, other))
+    assert same_trajectories(then, then) == 4
+    assert same_trajectories(then, results_of(now)) == 3
+    assert same_trajectories(one, one) == 0
+    assert same_trajectories(then, replace(then, episodes=then.episodes[:3])) == 0

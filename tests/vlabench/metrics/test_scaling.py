@@ -20,6 +20,7 @@ from vlabench.metrics.scaling import (
 )
 from vlabench.plan import PlanRequest
 from vlabench.record import Provenance, Run, RunHeader, Seconds
+from vlabench.table import results_of
 
 Rng = np.random.Generator
 POWERS = np.array([1.0, 2, 4, 8, 16, 32])
@@ -267,3 +268,9 @@ def test_what_is_no_axis_is_refused() -> None:
     short = replace(other, episodes=other.episodes[1:])
     with pytest.raises(RecordError, match="not the same episodes have ended"):
         scaling_of_runs([one, short], [1, 2], "samples")
+
+
+def test_runs_and_results_scale_alike() -> None:
+    found = drawn(np.random.default_rng(7), np.array([0.3, 0.5, 0.7]))
+    wanted = scaling_of_runs(found, [1, 2, 4], "samples")
+    assert scaling_of_runs([results_of(run) for run in found], [1, 2, 4], "samples") == wanted

@@ -20,6 +20,7 @@ from vlabench.metrics.pivots import Pivot, mean_square, ratio, trusted_freedom
 from vlabench.metrics.stability import Component, Stability, stability_of_runs, stability_ratio
 from vlabench.plan import PlanRequest
 from vlabench.record import Provenance, Run, RunHeader
+from vlabench.table import results_of
 
 Rng = np.random.Generator
 
@@ -396,3 +397,10 @@ def test_what_is_no_curve_is_refused(
 def test_one_curve_has_no_ratio() -> None:
     with pytest.raises(RecordError, match="one curve has no spread"):
         curve_ratios([curve("a", 0.1, 0.5)], [curve("b", 0.1, 0.5)])
+
+
+def test_runs_and_results_are_as_stable() -> None:
+    found = runs(np.random.default_rng(5).random((3, 2, 8, 2)) < 0.5)
+    again = [results_of(run) for run in found]
+    assert stability_of_runs(again) == stability_of_runs(found)
+    assert stability_ratio(again, found) == stability_ratio(found, found)

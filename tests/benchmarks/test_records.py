@@ -1,0 +1,123 @@
+"""A million records: how long `show` and `compare` take, and how much memory.
+
+`make bench` runs these. Each command is a process of its own, as a user would start it; its
+processor seconds and its peak memory are in `extra_info`. Memory is asserted, speed never.
+"""
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vlabench import RunHeader
+from vlabench.plan import PlanRequest
+from vlabench.record import Provenance, Run
+from vlabench.store import write_run
+
+_TASKS = 40
+_RECORDS = 1_000_000
+_MOST = 1000
+"""Megabytes."""
+_LINE = (
+    '{{"kind": "episode", "decisions": {steps}, "episode": {{"task_id": "libero-spatial/{task}", '
+    '"init_index": {state}, "repeat": 0, "scene_seed": {seed}, "policy_seed": {seed}}}, '
+    '"error": null, "flops": 1310238720.0, "outcome": "{outcome}", "peak_mb": 473.9, '
+    '"samples": {steps}, "seconds": {{"simulator": 3.259826, "render": 0.05{state}, '
+    '"policy": 0.{seed}}}, "steps": {steps}, "trace": {{"digest": "{digest}", '
+    '"states": "{states}", "actions": "{actions}", "every": 10}}}}\n'
+)
+_CHECKPOINTS = 21
+"""Of a trace of 200 control steps, 8 digits each."""
+_COMMAND = """
+import resource, sys
+from pathlib import Path
+from vlabench.cli import main
+try:
+    main()
+finally:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    status = Path("/proc/self/status").read_text().splitlines()
+    peak = next(line.split()[1] for line in status if line.startswith("VmHWM"))
+    print(used.ru_utime + used.ru_stime, int(peak) / 1000, file=sys.stderr)
+"""
+
+
+def make_run(path: Path, records: int, policy: str, rate: float) -> Path:
+    """Write a run; equal numbers of records make equal plans."""
+    header = RunHeader(
+        suite_id="libero",
+        suite_version=1,
+        protocol="openvla@1",
+        plan_digest="0" * 16,
+        request=PlanRequest(episodes=records // _TASKS),
+        policy_id=policy,
+        policy_digest=policy,
+        provenance=Provenance(started_at="", vlabench=""),
+    )
+    write_run(path, Run(header=header, episodes=()))
+    draws = random.Random(policy)
+    with path.open("a") as file:
+        for index in range(records):
+            state, task = divmod(index, _TASKS)
+            digits = draws.randbytes(16 + 8 * _CHECKPOINTS).hex()
+            line = _LINE.format(
+                task=task,
+                state=state,
+                seed=index,
+                steps=draws.randrange(50, 200),
+                outcome="success" if draws.random() < rate else "failure",
+                digest=digits[:32],
+                states=digits[32 : 32 + 8 * _CHECKPOINTS],
+                actions=digits[-8 * _CHECKPOINTS :],
+            )
+            file.write(line)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder whose gigabytes go when the test does."""
+    yield tmp_path
+    for path in tmp_path.glob("*.jsonl"):
+        path.unlink()
+
+
+def measure(benchmark: Any, *arguments: str | Path) -> str:
+    """Run a command once; note what it took."""
+
+    def command() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", _COMMAND, *map(str, arguments)],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+
+    done = benchmark.pedantic(command, rounds=1)
+    seconds, megabytes = map(float, done.stderr.splitlines()[-1].split())
+    benchmark.extra_info.update(cpu_seconds=round(seconds, 2), peak_mb=round(megabytes))
+    assert megabytes < _MOST
+    return str(done.stdout)
+
+
+def test_a_million_records_are_shown(benchmark: Any, folder: Path) -> None:
+    path = make_run(folder / "run.jsonl", _RECORDS, "policy", 0.8)
+    shown = measure(benchmark, "show", path)
+    assert f"of n = {_RECORDS}" in shown
+
+
+def test_a_million_records_are_compared(benchmark: Any, folder: Path) -> None:
+    each = _RECORDS // 2
+    paths = [
+        make_run(folder / f"{policy}.jsonl", each, policy, rate)
+        for policy, rate in (("worse", 0.8), ("better", 0.81))
+    ]
+    said = measure(benchmark, "compare", *paths)
+    assert said.startswith("better is BETTER than worse by ")
+    assert f"n = {each} pairs" in said

@@ -1,0 +1,113 @@
+"""From results files to a report in one command, and the same report byte for byte."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from vlabench import SerialRunner, prepare
+from vlabench.cli import app
+
+SLOW, FAST = {"speed": "0.45"}, {"speed": "0.9"}
+
+
+def run(folder: Path, speed: dict[str, str], episodes: int = 20) -> Path:
+    """Run the toy for real: a slow expert runs out of time in some episodes."""
+    evaluation = prepare(
+        "point-reach", "point-reach-expert", request={"episodes": episodes}, settings=speed
+    )
+    path = folder / f"speed-{speed['speed']}.jsonl"
+    for _ in evaluation.run(SerialRunner(), path):
+        pass
+    return path
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    return run(folder, SLOW), run(folder, FAST)
+
+
+def report(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["report", *map(str, arguments)])
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_two_files_become_a_decision_and_every_format(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    done = report(f"slow={runs[0]}", f"fast={runs[1]}", "--out", tmp_path / "r")
+    assert done.exit_code == 0, done.output
+    first, *rest = done.output.splitlines()
+    assert first.startswith("point-reach v1 under standard@1: fast is BETTER than slow by ")
+    assert rest[:2] == [str(tmp_path / "r" / "report.html"), str(tmp_path / "r" / "report.md")]
+    found = digests(tmp_path / "r")
+    endings = {Path(name).suffix for name in found}
+    assert endings == {".html", ".md", ".tex", ".csv", ".png", ".pdf"}
+    assert "BETTER" in (tmp_path / "r" / "report.md").read_text()
+
+
+def test_a_report_is_a_pure_function_of_its_records(
+    runs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "other"):
+        assert report(*runs, "--out", tmp_path / name).exit_code == 0
+        monkeypatch.setenv("TZ", "Asia/Tokyo")
+    assert digests(tmp_path / "one") == digests(tmp_path / "other")
+
+
+def test_runs_of_one_policy_are_named_by_the_setting_in_which_they_differ(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    done = report(*runs, "--out", tmp_path, "--formats", "md", "--json")
+    found = json.loads(done.output)
+    assert [Path(path).name for path in found["files"]] == ["report.md"]
+    (verdict,) = found["verdicts"]
+    assert verdict["verdict"] == "BETTER"
+    assert "point-reach-expert speed=0.9 is BETTER" in verdict["sentence"]
+
+
+def test_a_folder_is_all_its_runs(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    done = report(runs[0].parent, "--out", tmp_path, "--formats", "csv")
+    assert done.exit_code == 0, done.output
+    (table,) = tmp_path.glob("tables/*-success.csv")
+    assert len(table.read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing.jsonl"], "nothing.jsonl is no file and no folder"),
+        (["nothing.toml"], "nothing.toml cannot be read"),
+        (["{}", "--formats", "docx"], "'docx' is unknown; known: md, html"),
+        (["x={0}", "x={0}"], "are runs of one checkpoint on one plan"),
+        (["{}", "--margin", "500"], "margin"),
+        (["{}", "--curve", "{}"], "has no column 'success'"),
+    ],
+)
+def test_wrong_input_gets_one_line_and_leaves_nothing(
+    arguments: list[str],
+    message: str,
+    runs: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from vlabench.cli import main
+
+    given = [argument.format(runs[0]) for argument in arguments]
+    monkeypatch.setattr("sys.argv", ["vlabench", "report", *given, "--out", str(tmp_path / "r")])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "r").exists()

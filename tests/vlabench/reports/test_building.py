@@ -1,0 +1,266 @@
+"""What a report says of runs whose outcomes are known."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from vlabench import EpisodeRecord, EpisodeSpec, Outcome, Rules, Run, RunHeader
+from vlabench.errors import RecordError, SettingError, UnknownNameError
+from vlabench.metrics.curves import Curve
+from vlabench.plan import PlanRequest
+from vlabench.record import Provenance, Seconds, Trace
+from vlabench.reports.boards import best_of, make_boards, rate, told_apart
+from vlabench.reports.building import Request, build_report
+from vlabench.reports.episodes import parted
+from vlabench.reports.markdown import markdown_of
+from vlabench.reports.model import Report, Table
+from vlabench.reports.requests import report_of_file
+from vlabench.store import read_results, write_run
+from vlabench.table import Results, results_of
+
+HEADER = RunHeader(
+    suite_id="s",
+    suite_version=1,
+    protocol="p@1",
+    plan_digest="plan",
+    request=PlanRequest(episodes=20),
+    policy_id="a",
+    provenance=Provenance(started_at="now", vlabench="0"),
+)
+OUTCOMES = {"1": Outcome.SUCCESS, "0": Outcome.FAILURE, "x": Outcome.ERROR}
+
+
+def run(tasks: Mapping[str, str], trace: str = "a", **header: object) -> Run:
+    """A run from strings, one a task: `1101` is three successes of four, `x` an error."""
+    episodes = tuple(
+        EpisodeRecord(
+            episode=EpisodeSpec(task_id=task, init_index=i, repeat=0, scene_seed=i, policy_seed=i),
+            outcome=OUTCOMES[letter],
+            steps=25,
+            decisions=5,
+            samples=10,
+            flops=2e9,
+            seconds=Seconds(simulator=1.0, render=0.5, policy=0.5),
+            trace=Trace(digest=trace * 32, states="11111111" * 4, actions="0" * 16 + trace * 16),
+            error="it broke" if letter == "x" else None,
+        )
+        for task, letters in tasks.items()
+        for i, letter in enumerate(letters)
+    )
+    return Run(header=replace(HEADER, **header), episodes=episodes)  # type: ignore[arg-type]
+
+
+def results(tasks: Mapping[str, str], **header: object) -> Results:
+    return results_of(run(tasks, **header))
+
+
+A = results({"g/0": "1" * 10 + "0" * 10, "h/0": "1" * 10 + "0" * 10})
+B = results({"g/0": "1" * 20, "h/0": "1" * 11 + "0" * 9}, policy_id="b")
+
+
+def table(report: Report, id_: str) -> dict[str, dict[str, str]]:
+    """Return a table by its first column and its headings."""
+    found = next(t for s in report.sections for t in s.tables if t.id == id_)
+    names = [column.name for column in found.columns]
+    return {
+        row.cells[0].text: dict(zip(names, (cell.text for cell in row.cells), strict=True))
+        for row in found.rows
+    }
+
+
+def bold(found: Table) -> dict[str, list[str]]:
+    names = [column.name for column in found.columns]
+    return {
+        row.cells[0].text: [n for n, c in zip(names, row.cells, strict=True) if c.bold]
+        for row in found.rows
+    }
+
+
+def test_the_verdict_on_the_reference_comes_first() -> None:
+    report = build_report(Request(title="t", runs={"SFT": [A], "RL": [B]}))
+    (finding,) = report.findings
+    assert (finding.verdict, finding.where) == ("BETTER", "s v1 under p@1")
+    assert finding.sentence.startswith("RL is BETTER than SFT by 27.5 points [")
+    assert markdown_of(report).index("BETTER") < markdown_of(report).index("## s v1")
+
+
+def test_groups_of_tasks_are_columns_and_their_rates_are_those_counted_by_hand() -> None:
+    report = build_report(Request(title="t", runs={"SFT": [A], "RL": [B]}))
+    rows = table(report, "s-v1-under-p-1-success")
+    assert (rows["SFT"]["g"], rows["SFT"]["h"], rows["SFT"]["all tasks"]) == (
+        "50.0",
+        "50.0",
+        "50.0",
+    )
+    assert (rows["RL"]["g"], rows["RL"]["h"], rows["RL"]["all tasks"]) == ("100.0", "55.0", "77.5")
+    assert (rows["SFT"]["average rank"], rows["RL"]["average rank"]) == ("2", "1")
+    assert (rows["SFT"]["n"], rows["SFT"]["errors"]) == ("40", "0")
+
+
+def test_bold_is_what_is_not_significantly_worse_than_the_best() -> None:
+    report = build_report(Request(title="t", runs={"SFT": [A], "RL": [B]}))
+    found = bold(report.sections[0].tables[0])
+    assert found["RL"] == ["g", "h", "all tasks"]
+    assert found["SFT"] == ["h"]  # 10 of 20 against 11 of 20 may be luck; 10 against 20 is not
+
+
+def test_methods_are_told_apart_by_the_states_that_they_began_from() -> None:
+    (board,) = make_boards({"A": [A], "B": [B]})
+    one, other = board.methods
+    assert told_apart(one, other, ["g/0"], "raise") == pytest.approx(2 * 0.5**10)
+    assert told_apart(one, other, ["h/0"], "raise") == 1.0
+    assert best_of(board.methods, ["g/0"], "raise") == [False, True]
+
+
+def test_trainings_of_a_method_are_one_row_and_say_how_many() -> None:
+    more = results({"g/0": "1" * 16 + "0" * 4, "h/0": "1" * 20}, policy_digest="other")
+    report = build_report(Request(title="t", runs={"SFT": [A, more]}))
+    rows = table(report, "s-v1-under-p-1-success")
+    assert rows["SFT (2 trainings)"]["all tasks"] == "70.0"  # (10 + 10 + 16 + 20) / 80
+    assert rows["SFT (2 trainings)"]["n"] == "80"
+    components = table(report, "s-v1-under-p-1-stability-sft")
+    assert "training" in components
+    (board,) = make_boards({"SFT": [A, more]})
+    found = rate(board.methods[0], None, "raise")
+    assert found is not None
+    assert found.question.endswith("these 2 trainings")
+
+
+def test_the_same_run_twice_is_no_second_training() -> None:
+    with pytest.raises(RecordError, match="are runs of one checkpoint on one plan"):
+        make_boards({"SFT": [A, A]})
+
+
+def test_an_empty_run_has_nothing_to_report() -> None:
+    with pytest.raises(RecordError, match="holds no episode yet"):
+        make_boards({"SFT": [results({})]})
+
+
+def test_runs_on_other_plans_are_other_rows() -> None:
+    short = results({"g/0": "10"}, plan_digest="short", request=PlanRequest(episodes=2, seed=7))
+    (board,) = make_boards({"SFT": [A, short]})
+    assert [m.name for m in board.methods] == ["SFT, 20 states, seed 0", "SFT, 2 states, seed 7"]
+
+
+def test_what_was_privileged_or_broke_is_said() -> None:
+    broken = results({"g/0": "1x" * 10, "h/0": "1" * 20}, privileged=True, policy_id="c")
+    request = Request(title="t", runs={"SFT": [A], "C": [broken]})
+    with pytest.raises(RecordError, match=r"10 of 40 episodes broke; .* --on-error exclude"):
+        build_report(request)
+    report = build_report(replace(request, rules=Rules(on_error="exclude")))
+    assert report.sections[0].text == (
+        "C: 10 of 40 episodes broke; were they all failures or all successes, 75.0 or 100.0 % of "
+        "all would be successes.",
+    )
+    assert "C (privileged)" in table(report, "s-v1-under-p-1-success")
+
+
+def test_costs_are_means_and_unknown_where_nobody_says() -> None:
+    report = build_report(Request(title="t", runs={"SFT": [A]}))
+    cells = table(report, "s-v1-under-p-1-costs")["SFT"]
+    assert (cells["control steps"], cells["seconds"], cells["decisions"]) == ("25.0", "2.00", "5.0")
+    assert (cells["samples"], cells["GFLOPs"], cells["ms"]) == ("2.0", "0.400", "100.00")
+
+
+def test_discordant_episodes_say_where_the_two_parted(tmp_path: Path) -> None:
+    paths = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    write_run(paths[0], run({"g/0": "10"}))
+    write_run(paths[1], run({"g/0": "11"}, trace="b", policy_id="b"))
+    read = [read_results(path) for path in paths]
+    report = build_report(Request(title="t", runs={"A": [read[0]], "B": [read[1]]}))
+    (episode,) = report.discordant
+    assert (episode.key, episode.task) == ("g/0#1", "g/0")
+    assert [side.outcome for side in episode.sides] == ["failure", "success"]
+    assert (episode.parted, episode.first) == (10, 20)  # two checkpoints are equal, 10 steps apart
+    assert "vlabench replay" in episode.sides[0].film
+    assert set(report.sources.values()) == {each.sha256 for each in read}
+
+
+def test_equal_trajectories_never_part() -> None:
+    one = run({"g/0": "1"}).episodes[0]
+    assert parted(one, one) is None
+    assert parted(replace(one, trace=None), one) is None
+
+
+def test_curves_have_a_table_of_falls() -> None:
+    curve = Curve(name="0", unit="step", steps=(0, 1, 2), success=(0.5, 0.9, 0.6), n=(50, 50, 50))
+    report = build_report(Request(title="t", curves={"RL": [curve]}))
+    cells = table(report, "trainings")["RL: 0"]
+    assert (cells["final"], cells["worst fall"]) == ("60.0", "30.0")
+
+
+FILE = """
+title = "t"
+published = "."
+[[methods]]
+name = "SFT"
+runs = ["a.jsonl"]
+[[methods]]
+name = "RL"
+runs = ["b*.jsonl"]
+[[papers]]
+published = "paper"
+suite = "s"
+methods = ["SFT", "RL"]
+columns = { Goal = "g/*", All = "*" }
+"""
+PAPER = """
+title = "The paper's table"
+source = "arXiv 0000.00000"
+protocol = "theirs"
+columns = ["Goal", "All"]
+[[rows]]
+method = "RL"
+base = "7B"
+block = "one view"
+numbers = { Goal = 60.0, All = 70.5 }
+n = 500
+status = "read"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_run(tmp_path / "a.jsonl", run({"g/0": "10" * 10, "h/0": "1" * 20}))
+    write_run(tmp_path / "b.jsonl", run({"g/0": "1" * 20, "h/0": "1" * 20}, policy_id="b"))
+    (tmp_path / "report.toml").write_text(FILE)
+    (tmp_path / "paper.toml").write_text(PAPER)
+    return tmp_path
+
+
+def test_a_papers_table_has_our_rows_and_apart_from_them_the_published_ones(folder: Path) -> None:
+    (folder / "report.toml").rename(folder / "r.txt")  # the published folder holds papers alone
+    report = report_of_file(folder / "r.txt")
+    found = report.sections[0].tables[0]
+    assert [row.group for row in found.rows] == [
+        "measured: s v1 under p@1", "measured: s v1 under p@1", "published: one view"
+    ]  # fmt: skip
+    assert [[c.text for c in row.cells] for row in found.rows] == [
+        ["SFT", "50.0", "75.0"], ["RL", "100.0", "100.0"], ["RL", "60.0", "70.5"]
+    ]  # fmt: skip
+    assert "RL, Goal: NOT THE SAME: base is 'b', published is '7B'" in report.sections[0].text[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind", "message"),
+    [
+        ('published = "paper"', 'published = "papr"', UnknownNameError, "Did you mean 'paper'?"),
+        ('"SFT", "RL"]', '"SFT", "PPO"]', SettingError, "names method 'PPO', which has no run on"),
+        ('suite = "s"', 'suite = "t"', SettingError, "no method has a run on suite 't'"),
+        ('Goal = "g/*"', 'Goal = "x/*"', SettingError, "no task of s v1 under p@1 matches 'x/*'"),
+        ("All =", "Everything =", SettingError, "paper has no column 'Everything'"),
+        ('"b*.jsonl"', '"c*.jsonl"', RecordError, "no file matches"),
+        ("title =", "titel =", SettingError, "unknown key 'titel'; did you mean 'title'?"),
+    ],
+)
+def test_a_wrong_file_gets_one_line(
+    old: str, new: str, kind: type[Exception], message: str, folder: Path
+) -> None:
+    (folder / "report.toml").unlink()
+    (folder / "r.txt").write_text(FILE.replace(old, new, 1))
+    with pytest.raises(kind) as caught:
+        report_of_file(folder / "r.txt")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

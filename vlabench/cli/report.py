@@ -1,0 +1,99 @@
+"""The command that writes reports."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vlabench.cli.options import Json, Margin, OnErrorOption, Unpaired
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vlabench.reports.model import Report
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("report")(report)
+
+
+def report(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Results files or folders of them, the reference first; NAME=FILE names a row of "
+            "the tables, and several files of one NAME are trainings of one method. Or one "
+            "REPORT.toml that says all of it.",
+            metavar="RUN...",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write into.", metavar="DIR")],
+    title: Annotated[str, typer.Option("--title", help="Title of the report.")] = "Results",
+    curve: Annotated[
+        list[str] | None,
+        typer.Option("--curve", help="A training's log, as NAME=log.csv.", metavar="NAME=FILE"),
+    ] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sweep", help="Runs of a sweep: a folder or files, as NAME=PATH.", metavar="NAME=PATH"
+        ),
+    ] = None,
+    formats: Annotated[
+        str, typer.Option("--formats", help="Some of md, html, tex, csv, png, pdf.", metavar="LIST")
+    ] = "md,html,tex,csv,png,pdf",
+    margin: Margin = 3.0,
+    unpaired: Unpaired = False,
+    on_error: OnErrorOption = "raise",
+    as_json: Json = False,
+) -> None:
+    """Write a report: verdicts, tables, figures and episodes to look at, in every format.
+
+    vlabench report results/libero/sft/a.jsonl results/libero/vla-rl/b.jsonl --out reports/mine
+    """
+    from vlabench.cli.options import rules_of
+    from vlabench.cli.stability import print_json
+    from vlabench.reports.building import build_report
+    from vlabench.reports.requests import report_of_file, request_of_arguments
+    from vlabench.reports.writing import write_report
+
+    chosen = _formats(formats)
+    if len(runs) == 1 and runs[0].endswith(".toml"):
+        found = report_of_file(Path(runs[0]))
+    else:
+        rules = rules_of(margin, unpaired, on_error)
+        found = build_report(
+            request_of_arguments(runs, curve or [], sweep or [], title=title, rules=rules)
+        )
+    files = write_report(found, out, chosen)
+    if as_json:
+        verdicts = [{"verdict": f.verdict, "where": f.where, "sentence": f.sentence}
+                    for f in found.findings]  # fmt: skip
+        print_json({"verdicts": verdicts, "files": [str(file) for file in files]})
+        return
+    _say(found, files)
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    from vlabench.reports.writing import FORMATS
+
+    chosen = tuple(part.strip() for part in text.split(",") if part.strip())
+    for name in chosen:
+        if name not in FORMATS:
+            raise typer.BadParameter(f"--formats {name!r} is unknown; known: {', '.join(FORMATS)}")
+    return chosen
+
+
+def _say(found: "Report", files: "Sequence[Path]") -> None:
+    """Print the verdicts, and what to open."""
+    from vlabench.cli.tables import console
+
+    out = console()
+    for finding in found.findings:
+        out.print(f"{finding.where}: {finding.sentence}", soft_wrap=True, markup=False)
+    for path in files[:2]:
+        out.print(str(path), soft_wrap=True, markup=False)
+    if len(files) > 2:
+        folders = sorted({str(path.parent) for path in files[2:]})
+        out.print(f"{len(files) - 2} more in {', '.join(folders)}", soft_wrap=True, markup=False)

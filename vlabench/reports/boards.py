@@ -1,0 +1,268 @@
+"""Runs sorted into boards: what was measured under one suite and protocol, method by method."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import cached_property
+
+import numpy as np
+from scipy.stats import rankdata
+
+from vlabench.errors import RecordError
+from vlabench.metrics.counts import OnError
+from vlabench.metrics.estimate import Estimate
+from vlabench.metrics.rates import rate_of
+from vlabench.metrics.significance import holm, mcnemar, unpaired_test
+from vlabench.table import Results, Table, natural
+
+Globs = Mapping[str, str]
+"""Name of a group of tasks to globs over their ids, separated by commas."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Method:
+    """One row of a board's tables: a run, or several trainings of one method on one plan.
+
+    Attributes:
+        name: For people.
+        runs: On one plan.
+        aside: Whether it is no contender, as an expert that the others learnt from: it is in every
+            table, compared with nothing, and never the best.
+    """
+
+    name: str
+    runs: tuple[Results, ...]
+    aside: bool = False
+
+    @cached_property
+    def table(self) -> Table:
+        """All its episodes; another training's are further repeats of the same initial states."""
+        return self.runs[0].table if len(self.runs) == 1 else _pooled([r.table for r in self.runs])
+
+    @property
+    def privileged(self) -> bool:
+        """Whether it sees what no robot sees."""
+        return any(run.header.privileged for run in self.runs)
+
+    @property
+    def label(self) -> str:
+        """Its name, and in brackets what no reader of a number may miss."""
+        marks = ["privileged"] * self.privileged
+        if len(self.runs) > 1:
+            marks.append(f"{len(self.runs)} trainings")
+        if self.runs[0].header.ingested:
+            marks.append(f"ingested from {self.runs[0].header.ingested.format}")
+        if any(run.header.fingerprint.mismatches for run in self.runs):
+            marks.append("NOT COMPARABLE")
+        return f"{self.name} ({', '.join(marks)})" if marks else self.name
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Board:
+    """What was measured under one suite and protocol.
+
+    Attributes:
+        id: Lower-case letters, digits and hyphens.
+        where: For people: `libero v1 under openvla@1`.
+        methods: The reference first.
+        groups: Name of a group of tasks to their ids; empty where there is one group only.
+    """
+
+    id: str
+    where: str
+    methods: tuple[Method, ...]
+    groups: Mapping[str, tuple[str, ...]]
+
+    @cached_property
+    def tasks(self) -> tuple[str, ...]:
+        """All tasks, in natural order."""
+        return tuple(sorted({t for m in self.methods for t in m.table.tasks}, key=natural))
+
+
+def make_boards(
+    named: Mapping[str, Sequence[Results]],
+    groups: Globs | None = None,
+    aside: Collection[str] = (),
+) -> list[Board]:
+    """Sort runs into boards, in the order in which they come.
+
+    Args:
+        named: Name of a method to its runs; those of one suite, protocol and plan are its
+            trainings. Runs on several plans make several rows, whose names say which.
+        groups: Of tasks; those before the slash of a task's id where None.
+        aside: Names of methods that are no contenders.
+
+    Raises:
+        RecordError: If a run holds no episode, or the same training is there twice.
+    """
+    found: dict[tuple[str, str], list[Method]] = {}
+    for name, runs in named.items():
+        plans: dict[tuple[str, str, str], list[Results]] = {}
+        for run in runs:
+            if not len(run.table.outcome):
+                raise RecordError(f"{run.path} holds no episode yet, so there is nothing to report")
+            header = run.header
+            suite = f"{header.suite_id} v{header.suite_version}"
+            plans.setdefault((suite, header.protocol, header.plan_digest), []).append(run)
+        boards = [key[:2] for key in plans]
+        for key, members in plans.items():
+            _refuse_twice(name, members)
+            several = boards.count(key[:2]) > 1
+            label = _with_plan(name, members[0]) if several else name
+            method = Method(name=label, runs=tuple(members), aside=name in aside)
+            found.setdefault(key[:2], []).append(method)
+    return [
+        _board(suite, protocol, methods, groups) for (suite, protocol), methods in found.items()
+    ]
+
+
+def rate(method: Method, tasks: Iterable[str] | None, on_error: OnError) -> Estimate | None:
+    """Return success of a method on some tasks, or on all; None where it has no episode there."""
+    table = method.table if tasks is None else only(method.table, tasks)
+    counted = len(table.outcome) - (table.errors if on_error == "exclude" else 0)
+    if not counted:
+        return None
+    found = rate_of(table, on_error=on_error)
+    if len(method.runs) == 1:
+        return found
+    return replace(found, question=f"{found.question}; these {len(method.runs)} trainings")
+
+
+def best_of(
+    methods: Sequence[Method], tasks: Iterable[str] | None, on_error: OnError
+) -> list[bool]:
+    """Say which methods are not significantly worse than the best one on some tasks.
+
+    The best one is held against each of the others, on the same episodes where plans are equal;
+    p-values are adjusted after Holm.
+    """
+    chosen = None if tasks is None else tuple(tasks)
+    rates = [rate(method, chosen, on_error) for method in methods]
+    known = [i for i, each in enumerate(rates) if each is not None and not methods[i].aside]
+    if not known:
+        return [False] * len(methods)
+    best = max(known, key=lambda i: rates[i].value if rates[i] else 0.0)  # type: ignore[union-attr]
+    others = [i for i in known if i != best]
+    p_values = holm([told_apart(methods[i], methods[best], chosen, on_error) for i in others])
+    alike = {best} | {i for i, p in zip(others, p_values, strict=True) if p >= 0.05}
+    return [i in alike for i in range(len(methods))]
+
+
+def average_ranks(
+    methods: Sequence[Method], groups: Sequence[Iterable[str]], on_error: OnError
+) -> dict[str, float]:
+    """Return each contender's rank, 1 the best, averaged over groups of tasks; ties share one.
+
+    Empty where there are fewer than two contenders or groups, or one was not measured somewhere.
+    """
+    contenders = [method for method in methods if not method.aside]
+    if len(contenders) < 2 or len(groups) < 2:
+        return {}
+    rates = [[rate(method, tasks, on_error) for method in contenders] for tasks in groups]
+    if not all(each for row in rates for each in row):
+        return {}
+    values = [[each.value for each in row if each] for row in rates]
+    ranks = np.mean([rankdata([-value for value in row]) for row in values], axis=0)
+    return {method.name: float(r) for method, r in zip(contenders, ranks, strict=True)}
+
+
+def told_apart(a: Method, b: Method, tasks: Sequence[str] | None, on_error: OnError) -> float:
+    """Return the p-value that two methods succeed equally often on some tasks.
+
+    Over initial states that both were asked to begin from: of those where one did better, half
+    should be b's (a sign test; McNemar's where there is one episode each). Without such states,
+    episodes are taken as independent.
+    """
+    one, other = (
+        _counted(m.table if tasks is None else only(m.table, tasks), on_error) for m in (a, b)
+    )
+    first, second = _states(one), _states(other)
+    if first.keys() != second.keys():
+        sums = [(int(t.outcome.sum()), len(t.outcome)) for t in (one, other)]
+        return unpaired_test(*sums[0], *sums[1])[0]
+    change = [second[key] - first[key] for key in first]
+    return mcnemar(sum(c < 0 for c in change), sum(c > 0 for c in change))
+
+
+def only(table: Table, tasks: Iterable[str]) -> Table:
+    """Return the rows of some tasks."""
+    wanted = set(tasks)
+    codes = [code for code, name in enumerate(table.tasks) if name in wanted]
+    return table.rows(np.isin(table.task, codes))
+
+
+def _counted(table: Table, on_error: OnError) -> Table:
+    if on_error == "as-failure":
+        return replace(table, outcome=np.maximum(table.outcome, 0))
+    return table.rows(table.outcome >= 0)
+
+
+def _states(table: Table) -> dict[tuple[str, int, int], float]:
+    """Return the mean success of every initial state."""
+    width = int(table.state.max(initial=0)) + 1
+    codes, first, index = np.unique(
+        table.task * width + table.state, return_index=True, return_inverse=True
+    )
+    means = np.bincount(index, table.outcome) / np.bincount(index, minlength=len(codes))
+    return {
+        (table.tasks[table.task[i]], int(table.state[i]), int(table.seed[i])): float(mean)
+        for i, mean in zip(first, means, strict=True)
+    }
+
+
+def _pooled(tables: Sequence[Table]) -> Table:
+    repeats = max(int(table.repeat.max(initial=0)) for table in tables) + 1
+    names = tuple(sorted({name for table in tables for name in table.tasks}, key=natural))
+    codes = {name: code for code, name in enumerate(names)}
+    parts = [
+        replace(
+            table,
+            tasks=names,
+            task=np.array([codes[name] for name in table.tasks], dtype=np.int64)[table.task],
+            repeat=table.repeat + place * repeats,
+        )
+        for place, table in enumerate(tables)
+    ]
+    return Table.join(parts)
+
+
+def _board(suite: str, protocol: str, methods: Sequence[Method], groups: Globs | None) -> Board:
+    where = f"{suite} under {protocol}"
+    board = Board(id=slug(where), where=where, methods=tuple(methods), groups={})
+    if groups is None:
+        prefixes = dict.fromkeys(task.partition("/")[0] for task in board.tasks)
+        groups = {prefix: f"{prefix}/*" for prefix in prefixes} if len(prefixes) > 1 else {}
+    chosen = {name: matching(board.tasks, globs) for name, globs in groups.items()}
+    return replace(board, groups={name: tasks for name, tasks in chosen.items() if tasks})
+
+
+def matching(tasks: Sequence[str], globs: str) -> tuple[str, ...]:
+    """Return the tasks that one of several globs, separated by commas, matches."""
+    patterns = [glob.strip() for glob in globs.split(",")]
+    return tuple(task for task in tasks if any(fnmatchcase(task, p) for p in patterns))
+
+
+def slug(text: str) -> str:
+    """Return a text as lower-case letters, digits and single hyphens."""
+    words = "".join(c if c.isascii() and c.isalnum() else " " for c in text.lower()).split()
+    return "-".join(words)
+
+
+def _with_plan(name: str, run: Results) -> str:
+    request = run.header.request
+    tasks = "" if request.tasks == "*" else f" of {request.tasks}"
+    repeats = f" x {request.repeats}" if request.repeats > 1 else ""
+    return f"{name}, {request.episodes} states{repeats}{tasks}, seed {request.seed}"
+
+
+def _refuse_twice(name: str, runs: Sequence[Results]) -> None:
+    seen: dict[tuple[str, str], Results] = {}
+    for run in runs:
+        identity = (run.header.policy_digest, str(sorted(run.header.settings.items())))
+        if len(runs) > 1 and identity in seen:
+            raise RecordError(
+                f"{run.path} and {seen[identity].path} are runs of one checkpoint on one plan, and "
+                f"both are called {name!r}; trainings of a method have different checkpoints. Give "
+                "one of them, or another NAME=FILE"
+            )
+        seen[identity] = run

@@ -1,0 +1,518 @@
+"""The report of some runs: what was found first, then the tables and figures it rests on."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from vlabench.errors import RecordError
+from vlabench.metrics.comparison import Comparison, Rules, Verdict
+from vlabench.metrics.counts import OnError
+from vlabench.metrics.curves import Curve, stability_of_curves
+from vlabench.metrics.estimate import Estimate
+from vlabench.metrics.paired import compare_all, group_letters
+from vlabench.metrics.scaling import Point, scaling_of_curve
+from vlabench.metrics.stability import Stability, stability_of_runs
+from vlabench.metrics.wording import law_sentences, p_text, scaling_sentence, sentence
+from vlabench.reports import drawing
+from vlabench.reports.boards import (
+    Board,
+    Globs,
+    Method,
+    average_ranks,
+    best_of,
+    make_boards,
+    rate,
+    slug,
+)
+from vlabench.reports.episodes import discordant_episodes
+from vlabench.reports.model import (
+    Cell,
+    Column,
+    Discordant,
+    Figure,
+    Finding,
+    Report,
+    Row,
+    Section,
+    Table,
+    points_cell,
+    rate_cell,
+)
+from vlabench.reports.series import scaling_figure, series_of_runs, title_of
+from vlabench.table import Results
+from vlabench.table import Table as EpisodeTable
+
+_BOLD = (
+    "Bold: not significantly worse than the best of its column (p >= 0.05 after Holm, on the same "
+    "episodes where plans are equal)."
+)
+_INTERVALS = "In percent, with 95 % intervals for these tasks, over initial states and draws."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a report is to be of.
+
+    Attributes:
+        title: Its title.
+        runs: Name of a method to its runs, the reference first; see `boards.make_boards`.
+        groups: Of tasks, over all boards; see there.
+        curves: Name of a method to the curves of its trainings.
+        sweeps: Name of a sweep to its runs, which differ in their settings.
+        rules: How runs are compared.
+        aside: Names of methods that are no contenders; see `boards.Method`.
+    """
+
+    title: str
+    runs: Mapping[str, Sequence[Results]] = field(default_factory=dict)
+    groups: Globs | None = None
+    curves: Mapping[str, Sequence[Curve]] = field(default_factory=dict)
+    sweeps: Mapping[str, Sequence[Results]] = field(default_factory=dict)
+    rules: Rules = field(default_factory=Rules)
+    aside: Collection[str] = ()
+
+
+def build_report(request: Request, papers: Sequence[Section] = ()) -> Report:
+    """Say what runs show.
+
+    Args:
+        request: Of what.
+        papers: Paper-style sections, which come first.
+
+    Raises:
+        RecordError: If there is nothing to report, or the runs of a method do not belong together.
+    """
+    boards = make_boards(request.runs, request.groups, request.aside)
+    if request.rules.on_error == "raise":
+        _refuse_errors(boards)
+    on_error = request.rules.on_error
+    found = [(board, comparisons(board, request.rules)) for board in boards]
+    sections = [_board_section(board, cs, on_error) for board, cs in found]
+    return Report(
+        title=request.title,
+        findings=tuple(f for board, cs in found for f in _findings(board, cs)),
+        sections=(
+            *papers,
+            *sections,
+            *(_sweep_section(name, runs, on_error) for name, runs in request.sweeps.items()),
+            *_curve_sections(request.curves),
+        ),
+        discordant=tuple(d for board, cs in found for d in _discordant(board, cs)),
+        sources=_sources([*request.runs.values(), *request.sweeps.values()]),
+    )
+
+
+def _sources(groups: Sequence[Sequence[Results]]) -> dict[str, str]:
+    return dict(sorted((source_name(run), run.sha256) for runs in groups for run in runs))
+
+
+def source_name(run: Results) -> str:
+    """Return what a results file is called in a report, which does not say where it was written."""
+    path = run.path or Path("(memory)")
+    return path.name if path.is_absolute() else path.as_posix()
+
+
+def comparisons(board: Board, rules: Rules) -> list[Comparison]:
+    """Hold every contender against each one before it, those of one run each."""
+    singles = [m for m in board.methods if len(m.runs) == 1 and not m.aside]
+    if len(singles) < 2:
+        return []
+    return compare_all(
+        [method.runs[0] for method in singles], names=[m.name for m in singles], rules=rules
+    )
+
+
+def _findings(board: Board, found: Sequence[Comparison]) -> list[Finding]:
+    """Return the verdicts on the reference: every other pair is in the table of pairs."""
+    return [
+        Finding(
+            verdict=str(c.verdict),
+            sentence=sentence(c),
+            reasons=(*c.reasons, *c.notes) if c.verdict is not Verdict.NOT_COMPARABLE else c.notes,
+            where=board.where,
+        )
+        for c in found
+        if c.a == found[0].a
+    ]
+
+
+def _discordant(board: Board, found: Sequence[Comparison]) -> list[Discordant]:
+    by_name = {method.name: method for method in board.methods}
+    return [
+        episode
+        for c in found
+        if c.a == found[0].a and c.evidence and c.evidence.pairs
+        for episode in discordant_episodes(board.where, by_name[c.a], by_name[c.b])
+    ]
+
+
+def _board_section(board: Board, found: Sequence[Comparison], on_error: OnError) -> Section:
+    tables = [success_table(board, found, on_error)]
+    if found:
+        tables.append(_pairs_table(board, found))
+    tables.append(_tasks_table(board, on_error))
+    if costs := _costs_table(board):
+        tables.append(costs)
+    stability = {m.name: s for m in board.methods if (s := _stability(m, on_error))}
+    tables += [_components_table(board, name, each) for name, each in stability.items()]
+    return Section(
+        id=board.id,
+        title=board.where,
+        text=tuple(_remarks(board)),
+        tables=tuple(tables),
+        figures=tuple(_figures(board, stability, on_error)),
+    )
+
+
+def _remarks(board: Board) -> list[str]:
+    """Say what a reader of every number below must know."""
+    found = []
+    for method in board.methods:
+        for run in method.runs:
+            header = run.header
+            name = method.name if len(method.runs) == 1 else f"{method.name} ({source_name(run)})"
+            found += [f"{name} was not made under {header.protocol}: {m}"
+                      for m in header.fingerprint.mismatches]  # fmt: skip
+            if run.table.errors:
+                found.append(f"{name}: {_broken(run.table)}")
+            if header.provenance.dirty:
+                found.append(f"{name} was made by uncommitted code")
+    return [f"{line}." for line in found]
+
+
+def _broken(table: EpisodeTable) -> str:
+    """Say how many episodes broke, and what that leaves open."""
+    n, successes = len(table.outcome), int((table.outcome == 1).sum())
+    low, high = 100 * successes / n, 100 * (successes + table.errors) / n
+    return (
+        f"{table.errors} of {n} episodes broke; were they all failures or all successes, "
+        f"{low:.1f} or {high:.1f} % of all would be successes"
+    )
+
+
+def _refuse_errors(boards: Sequence[Board]) -> None:
+    for run in (run for board in boards for method in board.methods for run in method.runs):
+        if run.table.errors:
+            raise RecordError(
+                f"{source_name(run)}: {run.table.errors} of {len(run.table.outcome)} episodes "
+                "broke; `vlabench run` with --retry-errors runs them again, or say what they count "
+                "as: --on-error exclude or as-failure"
+            )
+
+
+def success_table(
+    board: Board, found: Sequence[Comparison], on_error: OnError, *, id_: str = "", title: str = ""
+) -> Table:
+    """Tabulate each method's success by group of tasks and over all, the average rank, and n."""
+    columns = {**board.groups, "all tasks": None}
+    ranks = average_ranks(board.methods, list(board.groups.values()), on_error)
+    letters = group_letters(found) if len(found) > 1 else {}
+    bold = {name: best_of(board.methods, tasks, on_error) for name, tasks in columns.items()}
+    rows = []
+    for place, method in enumerate(board.methods):
+        rates = [
+            rate_cell(rate(method, tasks, on_error), bold=bold[name][place])
+            for name, tasks in columns.items()
+        ]
+        extra = [_number(ranks.get(method.name))] if ranks else []
+        extra += [Cell(text=letters.get(method.name, "-"))] if letters else []
+        counts = [_count(len(method.table.outcome)), _count(method.table.errors)]
+        rows.append(Row(cells=(method_cell(method), *rates, *extra, *counts)))
+    return Table(
+        id=id_ or f"{board.id}-success",
+        title=title or f"Success on {board.where}",
+        columns=(
+            Column(name="method"),
+            *(Column(name=name, kind="rate") for name in columns),
+            *((Column(name="average rank", kind="number"),) if ranks else ()),
+            *((Column(name="letters", about="methods that share one were not told apart"),)
+              if letters else ()),
+            Column(name="n", kind="number", about="episodes"),
+            Column(name="errors", kind="number", about="episodes that broke"),
+        ),
+        rows=tuple(rows),
+        notes=(_INTERVALS, *((_BOLD,) if len(board.methods) > 1 else ())),
+    )  # fmt: skip
+
+
+def method_cell(method: Method) -> Cell:
+    """Return a method's name, and what it was."""
+    header = method.runs[0].header
+    known = [f"policy {header.policy_id}"]
+    known += [f"{key}={value}" for key, value in sorted(header.settings.items())]
+    known += [f"looks at {camera}" for camera in header.cameras]
+    digests = ", ".join(
+        dict.fromkeys(r.header.policy_digest for r in method.runs if r.header.policy_digest)
+    )
+    known += [f"checkpoint {digests}"] * bool(digests)
+    return Cell(text=method.label, note="; ".join(known))
+
+
+def _pairs_table(board: Board, found: Sequence[Comparison]) -> Table:
+    rows = []
+    for c in found:
+        e = c.evidence
+        alone = (e.pairs.only_a, e.pairs.only_b) if e and e.pairs else (None, None)
+        rows.append(
+            Row(
+                cells=(
+                    Cell(text=c.b),
+                    Cell(text=c.a),
+                    Cell(text=str(c.verdict), note="; ".join(c.reasons)),
+                    points_cell(e.difference if e else None),
+                    points_cell(e.new_tasks if e else None),
+                    Cell(text=p_text(e.p_adjusted), value=e.p_adjusted) if e else Cell(text="-"),
+                    *(_count(n) for n in reversed(alone)),
+                )
+            )
+        )
+    return Table(
+        id=f"{board.id}-pairs",
+        title=f"Pairs on {board.where}",
+        columns=(
+            Column(name="B"),
+            Column(name="A"),
+            Column(name="B is"),
+            Column(name="B - A, these tasks", kind="points"),
+            Column(name="B - A, new tasks", kind="points"),
+            Column(name="p, Holm", kind="number"),
+            Column(name="B alone", kind="number", about="episodes in which only B succeeded"),
+            Column(name="A alone", kind="number", about="episodes in which only A succeeded"),
+        ),
+        rows=tuple(rows),
+        notes=(
+            "In points, with 95 % intervals. The verdict rests on these tasks; margin "
+            f"{100 * found[0].margin:g} points.",
+        ),
+    )
+
+
+def _tasks_table(board: Board, on_error: OnError) -> Table:
+    rows = []
+    for task in board.tasks:
+        cells = [rate_cell(rate(method, [task], on_error)) for method in board.methods]
+        rows.append(Row(cells=(Cell(text=task), *cells), group=task.partition("/")[0]))
+    return Table(
+        id=f"{board.id}-tasks",
+        title=f"Success by task, {board.where}",
+        columns=(Column(name="task"), *(Column(name=m.label, kind="rate") for m in board.methods)),
+        rows=tuple(rows),
+        notes=(_INTERVALS,),
+    )
+
+
+def _costs_table(board: Board) -> Table | None:
+    """Tabulate what an episode and a decision cost; None where no run says."""
+    rows = [Row(cells=(method_cell(m), *_costs(m))) for m in board.methods]
+    if all(cell.text == "-" for row in rows for cell in row.cells[1:]):
+        return None
+    names = {
+        "control steps": "of an episode, mean",
+        "seconds": "of an episode, mean: simulating, drawing and deciding; waiting is not counted",
+        "decisions": "of an episode, mean",
+        "samples": "candidates of a decision, mean",
+        "GFLOPs": "of a decision, mean",
+        "ms": "of a decision, mean",
+    }
+    return Table(
+        id=f"{board.id}-costs",
+        title=f"Cost: {board.where}",
+        columns=(
+            Column(name="method"),
+            *(Column(name=name, kind="number", about=about) for name, about in names.items()),
+        ),
+        rows=tuple(rows),
+        notes=(
+            "Means over episodes that ended. Seconds are of the machine of each run, which may "
+            "have been busy with something else.",
+        ),
+    )
+
+
+def _costs(method: Method) -> list[Cell]:
+    ended = method.table.rows(method.table.outcome >= 0)
+    unknown = set(method.runs[0].header.unknown)
+    decisions = float(ended.decisions.sum())
+
+    def mean(name: str, total: float, count: float, digits: int) -> Cell:
+        if name in unknown or not count or not np.isfinite(total):
+            return Cell(text="-")
+        return Cell(text=f"{total / count:.{digits}f}", value=total / count)
+
+    n = len(ended.outcome)
+    return [
+        mean("steps", float(ended.steps.sum()), n, 1),
+        mean("seconds", float(ended.seconds.sum()), n, 2),
+        mean("decisions", decisions, n, 1),
+        mean("samples", float(ended.samples.sum()), decisions, 1),
+        mean("flops", float(ended.flops.sum()) / 1e9, decisions, 3),
+        mean("seconds", 1000 * float(ended.policy.sum()), decisions, 2),
+    ]
+
+
+def _stability(method: Method, on_error: OnError) -> Stability | None:
+    """Say where variance comes from, if the runs can tell anything apart."""
+    if len(method.runs) < 2 and not int(method.table.repeat.max(initial=0)):
+        return None
+    return stability_of_runs(list(method.runs), on_error=on_error)
+
+
+def _components_table(board: Board, name: str, found: Stability) -> Table:
+    rows = [
+        Row(
+            cells=(
+                Cell(text=component.name, note=component.means),
+                _deviation(component.deviation),
+                Cell(text=component.unknown),
+            )
+        )
+        for component in found.components
+    ]
+    return Table(
+        id=f"{board.id}-stability-{slug(name)}",
+        title=f"Where the variance of {name} comes from: {board.where}",
+        columns=(
+            Column(name="between"),
+            Column(name="deviation", kind="points", about="standard deviation of success"),
+            Column(name="unknown because"),
+        ),
+        rows=tuple(rows),
+        notes=(
+            f"{found.trainings} trainings, {found.tasks} tasks, {found.states:.3g} initial states "
+            f"of each, {found.repeats} repeats. In points, with 95 % intervals.",
+            f"Mean success {100 * found.mean.value:.1f} % [{100 * found.mean.low:.1f}, "
+            f"{100 * found.mean.high:.1f}], n = {found.mean.n}: {found.mean.question}.",
+        ),
+    )
+
+
+def _deviation(estimate: Estimate | None) -> Cell:
+    if estimate is None:
+        return Cell(text="-")
+    low, high = 100 * estimate.low, 100 * estimate.high
+    return Cell(
+        text=f"{100 * estimate.value:.1f}",
+        value=estimate.value,
+        interval=f"{low:.1f} to {high:.1f}",
+        note=f"n = {estimate.n}; {estimate.question}; {estimate.method}",
+    )
+
+
+def _figures(board: Board, stability: Mapping[str, Stability], on_error: OnError) -> list[Figure]:
+    columns = {**board.groups, "all tasks": None}
+    rates = {
+        method.label: {name: rate(method, tasks, on_error) for name, tasks in columns.items()}
+        for method in board.methods
+    }
+    found = [drawing.success_figure(f"{board.id}-success", board.where, rates)]
+    by_task = {m.label: [rate(m, [task], on_error) for task in board.tasks] for m in board.methods}
+    if len(board.tasks) > 1:
+        found.append(drawing.heat_figure(f"{board.id}-tasks", board.where, board.tasks, by_task))
+    if stability:
+        found.append(drawing.components_figure(f"{board.id}-stability", board.where, stability))
+    return found
+
+
+def _sweep_section(name: str, runs: Sequence[Results], on_error: OnError) -> Section:
+    """Say what success does along the setting in which runs differ."""
+    series = series_of_runs(runs, on_error=on_error)
+    text = [
+        f"{each.label}: {line}." if each.label else f"{line}."
+        for each in series
+        for line in (scaling_sentence(each.scaling), *law_sentences(each.scaling))
+    ]
+    axis = series[0].scaling.axis
+    rows = [
+        Row(cells=(_number(point.x), *_point_cells(point)), group=each.label)
+        for each in series
+        for point in each.scaling.points
+    ]
+    table = Table(
+        id=f"sweep-{slug(name)}",
+        title=f"{name}: {title_of(runs)}",
+        columns=(
+            Column(name=axis, kind="number"),
+            Column(name="success", kind="rate"),
+            Column(name="oracle", kind="rate",
+                   about="an episode counts if it succeeded here or at an earlier point"),
+            Column(name="samples", kind="number", about="of a decision"),
+            Column(name="GFLOPs", kind="number", about="of a decision"),
+            Column(name="ms", kind="number", about="of a decision"),
+            Column(name="on the front of", about="costs for which no other point does as well"),
+        ),
+        rows=tuple(rows),
+        notes=(_INTERVALS, "Luck alone makes the oracle grow."),
+    )  # fmt: skip
+    figure = scaling_figure(table.id, series, table.title)
+    return Section(id=table.id, title=name, text=tuple(text), tables=(table,), figures=(figure,))
+
+
+def _point_cells(point: Point) -> tuple[Cell, ...]:
+    flops = None if point.flops is None else point.flops / 1e9
+    return (
+        rate_cell(point.success),
+        rate_cell(point.oracle),
+        _number(point.samples),
+        _number(flops),
+        _number(point.milliseconds),
+        Cell(text=", ".join(point.front)),
+    )
+
+
+def _curve_sections(curves: Mapping[str, Sequence[Curve]]) -> list[Section]:
+    if not curves:
+        return []
+    found = {name: stability_of_curves(each) for name, each in curves.items()}
+    rows = [
+        Row(
+            cells=(
+                Cell(text=f"{name}: {fact.name}"),
+                _percent(fact.final),
+                _percent(fact.mean),
+                _percent(fact.fall),
+                _percent(fact.fall_by_luck),
+                _number(fact.under),
+            ),
+            group=name,
+        )
+        for name, each in found.items()
+        for fact in each.curves
+    ]
+    table = Table(
+        id="trainings",
+        title="Trainings",
+        columns=(
+            Column(name="training"),
+            Column(name="final", kind="rate", about="success at the last step"),
+            Column(name="mean", kind="rate", about="success over the whole training"),
+            Column(name="worst fall", kind="points", about="from the best rate so far"),
+            Column(name="by luck up to", kind="points",
+                   about="what a training that never gets worse shows in 19 of 20 cases"),
+            Column(name="under the start", kind="number", about="steps below the first rate"),
+        ),
+        rows=tuple(rows),
+        notes=("Success in percent, in training episodes that no evaluation shares.",),
+    )  # fmt: skip
+    text = tuple(
+        f"{name}: {curve.name}: {scaling_sentence(scaling_of_curve(curve))}."
+        for name, each in curves.items()
+        for curve in each
+    )
+    figure = drawing.curves_figure("trainings", curves)
+    return [
+        Section(id="trainings", title="Trainings", text=text, tables=(table,), figures=(figure,))
+    ]
+
+
+def _count(n: int | None) -> Cell:
+    return Cell(text="-") if n is None else Cell(text=str(n), value=float(n))
+
+
+def _number(value: float | None) -> Cell:
+    return Cell(text="-") if value is None else Cell(text=f"{value:.3g}", value=value)
+
+
+def _percent(value: float | None) -> Cell:
+    return Cell(text="-") if value is None else Cell(text=f"{100 * value:.1f}", value=value)

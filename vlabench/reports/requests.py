@@ -1,0 +1,284 @@
+"""What a report is to be of: named on the command line, or in a file that can be kept.
+
+    title = "Results"
+
+    [[methods]]
+    name = "SFT"
+    runs = ["../results/libero/sft/*.jsonl"]
+
+    [[papers]]
+    published = "vla-rl-table-1"
+    suite = "libero"
+    methods = ["SFT"]
+    columns = { "Spatial" = "libero-spatial/*", "Avg" = "*" }
+
+Paths are relative to the file; a file's name may be a glob.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from os.path import normpath
+from pathlib import Path
+
+from vlabench.errors import RecordError, SettingError, UnknownNameError
+from vlabench.metrics.comparison import Rules
+from vlabench.metrics.curves import Curve
+from vlabench.recipe import fill
+from vlabench.reports.boards import Board, make_boards
+from vlabench.reports.building import Request, build_report
+from vlabench.reports.logs import read_curve
+from vlabench.reports.model import Report
+from vlabench.reports.papers import Paper, paper_section
+from vlabench.reports.published import PublishedTable, find_published
+from vlabench.store import read_results
+from vlabench.table import Results
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodFiles:
+    """A row of tables.
+
+    Attributes:
+        name: For people.
+        runs: Results files; one for each training of the method.
+        curves: Logs of its trainings.
+        aside: Whether it is no contender; see `boards.Method`.
+    """
+
+    name: str
+    runs: tuple[str, ...] = ()
+    curves: tuple[str, ...] = ()
+    aside: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaperFiles:
+    """A paper's table, with rows of ours.
+
+    Attributes:
+        published: Name of a file in `results/published`, without its ending.
+        suite: Where ours were measured.
+        methods: Names of ours, in order.
+        columns: The published table's column to our tasks: globs over task ids, by commas.
+        steps: Ours are of one training: what stands in the first column to the method's name.
+        note: What has to be said about ours.
+    """
+
+    published: str
+    suite: str
+    columns: dict[str, str]
+    methods: tuple[str, ...] = ()
+    steps: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepFiles:
+    """A sweep: runs of one policy on one plan, with other settings.
+
+    Attributes:
+        name: For people.
+        runs: Results files.
+    """
+
+    name: str
+    runs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportFile:
+    """A report's file.
+
+    Attributes:
+        title: Of the report.
+        methods: Rows of its tables, the reference first.
+        sweeps: What success does along a setting.
+        papers: Tables of papers.
+        published: Folder of the published numbers.
+        groups: Of tasks; see `boards.make_boards`. Empty for those before the slash of their ids.
+        margin: A difference that is none, in points.
+        on_error: What episodes that broke count as.
+    """
+
+    title: str
+    methods: tuple[MethodFiles, ...]
+    sweeps: tuple[SweepFiles, ...] = ()
+    papers: tuple[PaperFiles, ...] = ()
+    published: str = "results/published"
+    groups: dict[str, str] = field(default_factory=dict)
+    margin: float = 3.0
+    on_error: str = "raise"
+
+
+def read_report_file(path: Path) -> ReportFile:
+    """Read a report's file.
+
+    Raises:
+        SettingError: If it is missing, is not TOML, or says something else than it should.
+    """
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path} is not TOML: {error}") from error
+    return fill(ReportFile, values, str(path))
+
+
+def request_of_file(found: ReportFile, folder: Path, rules: Rules | None = None) -> Request:
+    """Read what a report's file names.
+
+    Args:
+        found: The file's content.
+        folder: What its paths are relative to.
+        rules: How runs are compared; the file's own where None.
+
+    Raises:
+        RecordError: If a run or a log is missing or cannot be read.
+    """
+    if rules is None:
+        rules = Rules(margin=found.margin / 100, on_error=found.on_error)  # type: ignore[arg-type]
+    runs = {m.name: [read_results(p) for p in _paths(folder, m.runs)] for m in found.methods}
+    curves = {
+        m.name: [read_curve(p) for p in _paths(folder, m.curves)] for m in found.methods if m.curves
+    }
+    return Request(
+        title=found.title,
+        runs={name: each for name, each in runs.items() if each},
+        groups=found.groups or None,
+        curves=curves,
+        sweeps={s.name: [read_results(p) for p in _paths(folder, s.runs)] for s in found.sweeps},
+        rules=rules,
+        aside=tuple(method.name for method in found.methods if method.aside),
+    )
+
+
+def request_of_arguments(
+    arguments: Sequence[str],
+    curves: Sequence[str] = (),
+    sweeps: Sequence[str] = (),
+    *,
+    title: str,
+    rules: Rules,
+) -> Request:
+    """Read what a command line names: `FILE`, `FOLDER`, `NAME=FILE` or `NAME=FOLDER`.
+
+    A run without a name gets its policy's, and its settings where runs of one policy differ in
+    them. Several runs with one name are trainings of one method.
+
+    Raises:
+        RecordError: If a file is missing or cannot be read, or a folder holds no results.
+    """
+    named: list[tuple[str, Results]] = []
+    for argument in arguments:
+        name, path = _split(argument)
+        named += [(name, read_results(file)) for file in results_files(path)]
+    names = _default_names([run for name, run in named if not name])
+    runs: dict[str, list[Results]] = {}
+    for name, run in named:
+        runs.setdefault(name or next(names), []).append(run)
+    found: dict[str, list[Curve]] = {}
+    for argument in curves:
+        name, path = _split(argument)
+        found.setdefault(name or path.parent.name or str(path), []).append(read_curve(path))
+    swept: dict[str, list[Results]] = {}
+    for argument in sweeps:
+        name, path = _split(argument)
+        files = [read_results(file) for file in results_files(path)]
+        swept.setdefault(name or path.stem, []).extend(files)
+    return Request(title=title, runs=runs, curves=found, sweeps=swept, rules=rules)
+
+
+def results_files(path: Path) -> list[Path]:
+    """Return a results file, or all in a folder, those of videos and actions left out.
+
+    Raises:
+        RecordError: If there is none.
+    """
+    if path.is_file():
+        return [path]
+    found = sorted(path.rglob("*.jsonl")) if path.is_dir() else []
+    if not found:
+        what = "holds no results file (*.jsonl)" if path.is_dir() else "is no file and no folder"
+        raise RecordError(f"{path} {what}")
+    return found
+
+
+def _split(argument: str) -> tuple[str, Path]:
+    """Take a name off a path; a path that is there is one, whatever is in it."""
+    name, equals, rest = argument.partition("=")
+    if not equals or Path(argument).exists():
+        return "", Path(argument)
+    return name.strip(), Path(rest)
+
+
+def _default_names(runs: Sequence[Results]) -> Iterator[str]:
+    """Name runs for people: by policy, and by the settings in which runs of it differ."""
+    policies: dict[str, list[Mapping[str, str]]] = {}
+    for run in runs:
+        policies.setdefault(run.header.policy_id, []).append(run.header.settings)
+    for run in runs:
+        settings = policies[run.header.policy_id]
+        keys = sorted({key for each in settings for key in each})
+        differing = [k for k in keys if len({each.get(k) for each in settings}) > 1]
+        shown = [f"{k}={run.header.settings[k]}" for k in differing if k in run.header.settings]
+        yield " ".join([run.header.policy_id, *shown])
+
+
+def _paths(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    found = list[Path]()
+    for pattern in patterns:
+        path = Path(normpath(folder / pattern))
+        files = sorted(path.parent.glob(path.name)) if "*" in pattern else [path]
+        if not files:
+            raise RecordError(f"no file matches {path}")
+        found += files
+    return found
+
+
+def report_of_file(path: Path) -> Report:
+    """Build the report that a file asks for.
+
+    Raises:
+        SettingError: If the file says something else than it should.
+        RecordError: If a run, a log or a published table is missing or cannot be read.
+    """
+    found = read_report_file(path)
+    request = request_of_file(found, path.parent)
+    boards = make_boards(request.runs, request.groups, request.aside)
+    tables = find_published(Path(normpath(path.parent / found.published))) if found.papers else {}
+    papers = [_paper(paper, tables, boards, str(path)) for paper in found.papers]
+    sections = [paper_section(paper, request.rules.on_error) for paper in papers]
+    return build_report(request, sections)
+
+
+def _paper(
+    wanted: PaperFiles, tables: Mapping[str, PublishedTable], boards: Sequence[Board], where: str
+) -> Paper:
+    if wanted.published not in tables:
+        raise UnknownNameError("published table", wanted.published, tables)
+    here = [b for b in boards if b.where.startswith(f"{wanted.suite} v")]
+    if not here:
+        raise SettingError(f"{where}: no method has a run on suite {wanted.suite!r}")
+    names = wanted.methods or tuple(wanted.steps.values())
+    methods = []
+    for name in names:
+        places = [(board, m) for board in here for m in board.methods if m.name == name]
+        if not places:
+            known = ", ".join(m.name for board in here for m in board.methods)
+            raise SettingError(
+                f"{where}: {wanted.published} names method {name!r}, which has no run on "
+                f"{wanted.suite!r}; known: {known}"
+            )
+        methods.append(places[0])
+    if len({board.id for board, _ in methods}) > 1:
+        raise SettingError(f"{where}: {wanted.published} mixes protocols of {wanted.suite!r}")
+    return Paper(
+        published=tables[wanted.published],
+        board=methods[0][0],
+        columns=wanted.columns,
+        methods=[method for _, method in methods],
+        steps=wanted.steps,
+        note=wanted.note,
+    )

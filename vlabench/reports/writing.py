@@ -1,0 +1,108 @@
+"""A report's files: each is a pure function of the report, byte for byte."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from vlabench.errors import MissingExtraError, RecordError
+from vlabench.reports.latex import table_latex
+from vlabench.reports.markdown import markdown_of
+from vlabench.reports.model import Report, Table
+
+FORMATS = ("md", "html", "tex", "csv", "png", "pdf")
+
+
+def write_report(report: Report, out: Path, formats: tuple[str, ...] = FORMATS) -> list[Path]:
+    """Write `report.md`, `report.html`, `tables/*.tex`, `tables/*.csv`, `figures/*.png`, `*.pdf`.
+
+    Args:
+        report: What it says.
+        out: The folder.
+        formats: Some of `FORMATS`.
+
+    Returns:
+        The files, the ones to open first.
+
+    Raises:
+        MissingExtraError: If matplotlib or jinja2 is not installed.
+        RecordError: If a file cannot be written.
+    """
+    try:
+        files = _files(report, out, formats)
+        for path, write in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path)
+    except OSError as error:
+        raise RecordError(f"cannot write into {out}: {error.strerror}") from error
+    except ImportError as error:
+        raise MissingExtraError("a report", str(error.name), "report") from error
+    return list(files)
+
+
+def table_csv(table: Table) -> str:
+    """Return a table as CSV, the ends of intervals in columns of their own.
+
+    Rates and points are in percent, as shown.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["group", *(name for c in table.columns for name in _csv_names(c.name, c.kind))]
+    )
+    for row in table.rows:
+        cells = [
+            part
+            for column, cell in zip(table.columns, row.cells, strict=True)
+            for part in _csv_cells(column.kind, cell.text, cell.interval, cell.note)
+        ]
+        writer.writerow([row.group, *cells])
+    return text.getvalue()
+
+
+def _csv_names(name: str, kind: str) -> list[str]:
+    return (
+        [name]
+        if kind in ("text", "number")
+        else [name, f"{name}, low", f"{name}, high", f"{name}, about"]
+    )
+
+
+def _csv_cells(kind: str, text: str, interval: str, note: str) -> list[str]:
+    shown = "" if text == "-" else text
+    if kind in ("text", "number"):
+        return [shown]
+    low, _, high = interval.partition(" to ")
+    return [shown, low, high, note]
+
+
+def _files(
+    report: Report, out: Path, formats: tuple[str, ...]
+) -> dict[Path, Callable[[Path], object]]:
+    from vlabench.reports.figures import save_figure
+    from vlabench.reports.html import write_html
+
+    tables = [table for section in report.sections for table in section.tables]
+    figures = [figure for section in report.sections for figure in section.figures]
+    files: dict[Path, Callable[[Path], object]] = {}
+    if "html" in formats:
+        files[out / "report.html"] = partial(write_html, report)
+    if "md" in formats:
+        files[out / "report.md"] = partial(_write, markdown_of(report))
+    for table in tables:
+        for suffix, render in _RENDERERS.items():
+            if suffix in formats:
+                files[out / "tables" / f"{table.id}.{suffix}"] = partial(_write, render(table))
+    for figure in figures:
+        for suffix in ("png", "pdf"):
+            if suffix in formats:
+                files[out / "figures" / f"{figure.id}.{suffix}"] = partial(save_figure, figure)
+    return files
+
+
+_RENDERERS: Mapping[str, Callable[[Table], str]] = {"tex": table_latex, "csv": table_csv}
+
+
+def _write(text: str, path: Path) -> None:
+    path.write_text(text, "utf-8")
