@@ -16,12 +16,8 @@ check: setup  ## never modifies
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-gate: setup  ## this code against the committed baseline; 1 regression, 2 underpowered, 3 not comparable
-	rm -rf build/gate
-	.venv/bin/vlabench run --suite metaworld --policy metaworld-expert --protocol mt50 --episodes 10 \
-		--out build/gate/metaworld-expert.jsonl --quiet
-	.venv/bin/vlabench gate --baseline results/metaworld/metaworld-expert --candidate build/gate \
-		--margin 1 --junit build/gate/gate.xml
+gate: setup  ## this code against results/gate; 1 regression, 2 underpowered, 3 not comparable
+	@scripts/gate
 
 reports: setup  ## reports/ anew from results/; `git diff --exit-code reports/` says whether it was up to date
 	rm -rf reports/figures reports/tables

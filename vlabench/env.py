@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,4 +73,16 @@ class Env(Protocol):
 
     def close(self) -> None:
         """Free the simulator. Safe to call twice."""
+        ...
+
+
+@runtime_checkable
+class Graded(Protocol):
+    """A scene that can say how much of its goal was reached. An `Env` need not."""
+
+    def progress(self) -> float:
+        """Return the share of the task's goal that is reached now, from 0 to 1.
+
+        It is 1 just where the last step was a success. Asking changes no state.
+        """
         ...

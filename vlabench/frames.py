@@ -17,8 +17,9 @@ def read_frame(paths: Path | str | Iterable[Path | str]) -> "pd.DataFrame":
     """Read runs into one table: a row an episode, with the columns of its run beside it.
 
     Rows are in the order of the files, and in each in the order in which episodes ended. `success`
-    is `True`, `False`, or missing where the episode broke: an error is not a failure. What an
-    ingested run does not say is missing too.
+    is `True`, `False`, or missing where the episode broke: an error is not a failure. `progress` is
+    the share of the goal that was reached, NaN where the suite cannot say. What an ingested run
+    does not say is missing too.
 
     Args:
         paths: One results file, or several.
@@ -81,6 +82,7 @@ def _columns(records: Iterable[EpisodeRecord]) -> dict[str, list[object]]:
         "policy_seed": [r.episode.policy_seed for r in records],
         "outcome": [r.outcome.value for r in records],
         "success": [succeeded[r.outcome] for r in records],
+        "progress": [float("nan") if r.progress is None else r.progress for r in records],
         "steps": [r.steps for r in records],
         "decisions": [r.decisions for r in records],
         "samples": [r.samples for r in records],

@@ -20,6 +20,14 @@ class Outcome(StrEnum):
     ERROR = "error"  # something broke; says nothing about the policy
 
 
+PROGRESS: Mapping[str, tuple[float, float]] = {
+    Outcome.SUCCESS: (1, 1),
+    Outcome.FAILURE: (0, 1),
+    Outcome.ERROR: (1, 0),
+}
+"""Outcome to the least and the most progress that goes with it; with an error, none does."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seconds:
     """Wall-clock time of an episode by what it was spent on.
@@ -77,6 +85,8 @@ class EpisodeRecord:
             that process died.
         trace: Hashes of the trajectory; None when it broke before the first observation.
         error: Traceback when `outcome` is ERROR, else None.
+        progress: Share of the task's goal that was reached at the end, from 0 to 1, and 1 for a
+            success; None where the suite cannot say, and for errors. Left out of the file then.
     """
 
     episode: EpisodeSpec
@@ -89,10 +99,17 @@ class EpisodeRecord:
     peak_mb: float = 0.0
     trace: Trace | None = None
     error: str | None = None
+    progress: float | None = None
 
     def __post_init__(self) -> None:
         if (self.outcome is Outcome.ERROR) != (self.error is not None):
             raise ValueError(f"outcome {self.outcome} with error {self.error!r}")
+        low, high = PROGRESS[self.outcome]
+        if self.progress is not None and not low <= self.progress <= high:
+            raise ValueError(
+                f"outcome {self.outcome} with progress {self.progress!r}, expected 1 for a "
+                "success, 0 to 1 for a failure and none for an error"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from vlabench.episode import EpisodeSpec
 from vlabench.errors import RecordError, RunLockedError
 from vlabench.plan import PlanRequest
 from vlabench.record import (
+    PROGRESS,
     SCHEMA,
     EpisodeRecord,
     Fingerprint,
@@ -37,7 +38,8 @@ from vlabench.record import (
 )
 from vlabench.table import Columns, Results, Table
 
-_EPISODE_FIELDS = {field.name for field in fields(EpisodeRecord)}
+_EPISODE_FIELDS = {field.name for field in fields(EpisodeRecord)} - {"progress"}
+"""What every episode's line has; progress is in those of suites that can say."""
 _NOTHING: Mapping[str, Any] = {
     "steps": 0,
     "decisions": 0,
@@ -85,7 +87,7 @@ class RunWriter:
 
     def write(self, record: EpisodeRecord) -> None:
         """Append one episode; it is on disk when this returns."""
-        self._append("episode", asdict(record))
+        self._append("episode", _episode_row(record))
 
     def close(self) -> None:
         """Release the file. Safe to call twice."""
@@ -143,7 +145,7 @@ def write_run(path: Path, run: Run) -> None:
     if path.exists():
         raise RecordError(f"{path} exists; records are never overwritten, choose another --out")
     unknown = run.header.unknown
-    lines = [_line("episode", _with_nulls(asdict(record), unknown)) for record in run.episodes]
+    lines = [_line("episode", _with_nulls(_episode_row(r), unknown)) for r in run.episodes]
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -300,6 +302,9 @@ class _Reading:
         }
         if any(r.error is None or r.outcome != _ERROR for r in errors.values()):
             raise ValueError("outcome and error contradict each other")
+        graded = [(PROGRESS[r.outcome], r.progress) for r in records if r.progress is not None]
+        if not all(low <= progress <= high for (low, high), progress in graded):
+            raise ValueError("outcome and progress contradict each other")
         self._columns.add(records, places)
         self.errors.update((place, record.error) for place, record in errors.items())
 
@@ -325,12 +330,13 @@ def _line_type(unknown: Collection[str]) -> Any:
     """
     count = Annotated[int, msgspec.Meta(ge=0)]
 
-    def struct(name: str, **types: Any) -> Any:
+    def struct(name: str, *optional: tuple[str, Any, None], **types: Any) -> Any:
         known = [(field, None if field in unknown else kind) for field, kind in types.items()]
-        return msgspec.defstruct(name, known, gc=False, forbid_unknown_fields=True)
+        return msgspec.defstruct(name, [*known, *optional], gc=False, forbid_unknown_fields=True)
 
     return struct(
         "Line",
+        ("progress", float | None, None),
         kind=Literal["episode"],
         episode=struct(
             "Episode", task_id=str, init_index=int, repeat=int, scene_seed=int,
@@ -485,6 +491,13 @@ def _header_row(header: RunHeader) -> dict[str, Any]:
     if row["ingested"] is None:  # most runs; their files are as they were before there were others
         del row["ingested"]
     return _with_nulls(row, header.unknown)
+
+
+def _episode_row(record: EpisodeRecord) -> dict[str, Any]:
+    row = asdict(record)
+    if row["progress"] is None:  # lines of suites that cannot say are as they always were
+        del row["progress"]
+    return row
 
 
 def _line(kind: str, row: dict[str, Any]) -> bytes:

@@ -31,6 +31,7 @@ class Table:
         repeat: Which attempt at that state, `[n]`.
         seed: What the scene was seeded with, `[n]`; 0 where unknown.
         outcome: 1 success, 0 failure, -1 error, `[n]`.
+        progress: Share of the goal that was reached, `[n]`; NaN where unknown, and for errors.
         steps: Control steps, `[n]`; 0 where unknown.
         decisions: How often the policy was asked, `[n]`; 0 where unknown.
         samples: Candidates that it evaluated, `[n]`; 0 where unknown.
@@ -49,6 +50,7 @@ class Table:
     repeat: Ints
     seed: Ints
     outcome: Ints
+    progress: Floats
     steps: Ints
     decisions: Ints
     samples: Ints
@@ -224,6 +226,7 @@ _READ: Mapping[str, Callable[[Sequence[Any]], list[Any]]] = {
     "repeat": lambda records: [r.episode.repeat for r in records],
     "seed": lambda records: [r.episode.scene_seed for r in records],
     "outcome": lambda records: [_OUTCOMES[str(r.outcome)] for r in records],
+    "progress": lambda records: [r.progress for r in records],
     "steps": lambda records: [r.steps for r in records],
     "decisions": lambda records: [r.decisions for r in records],
     "samples": lambda records: [r.samples for r in records],
@@ -234,7 +237,7 @@ _READ: Mapping[str, Callable[[Sequence[Any]], list[Any]]] = {
     "peak_mb": lambda records: [r.peak_mb for r in records],
 }
 """How a column is read: with a loop inside, since a call for each record takes twice as long."""
-_REAL = frozenset({"flops", "simulator", "render", "policy", "peak_mb"})
+_REAL = frozenset({"progress", "flops", "simulator", "render", "policy", "peak_mb"})
 _FIELDS = {"seed": "scene_seed", "simulator": "seconds", "render": "seconds", "policy": "seconds"}
 """What a column's field is called in records, where otherwise."""
 

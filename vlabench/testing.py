@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vlabench.env import Env, Observation
+from vlabench.env import Env, Graded, Observation
 from vlabench.episode import EpisodeSpec
 from vlabench.errors import PlanError, SpecMismatchError
 from vlabench.plan import make_plan
@@ -63,6 +63,7 @@ def check_suite(
         with _scene(make_env) as env:
             check_observations(env, episodes[0], task, rules.action, wants)
             check_starts_unsolved(env, episodes, rules)
+            check_progress(env, episodes[0], rules.action)
             if task.num_inits != 1:
                 check_initial_states(env, episodes)
 
@@ -147,6 +148,34 @@ def check_starts_unsolved(env: Env, episodes: Sequence[EpisodeSpec], protocol: P
         env.reset(episode)
         step = env.step(np.array(still, dtype=np.float32))
         _require(not step.success, f"{episode.key} is a success before anything is done")
+
+
+def check_progress(env: Env, episode: EpisodeSpec, action: ActionSpec) -> None:
+    """Progress is a share, 1 just where the goal holds; asking twice is asking once.
+
+    There is nothing to check in a scene that cannot say.
+    """
+    if not isinstance(env, Graded):
+        return
+    env.reset(episode)
+    for row in _actions(action):
+        step = env.step(row)
+        before = env.state_bytes()
+        found, again = env.progress(), env.progress()
+        _require(
+            env.state_bytes() == before,
+            f"{episode.key}: progress() changes the simulator's state",
+        )
+        _require(0 <= found <= 1, f"{episode.key}: progress() is {found}, not from 0 to 1")
+        _require(
+            again == found, f"{episode.key}: progress() is {found}, and {again} when asked again"
+        )
+        _require(
+            (found == 1) == step.success,
+            f"{episode.key}: progress() is {found} where success is {step.success}",
+        )
+        if step.done:
+            break
 
 
 def check_initial_states(env: Env, episodes: Sequence[EpisodeSpec]) -> None:

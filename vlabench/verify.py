@@ -141,6 +141,10 @@ def _where(then: EpisodeRecord, now: EpisodeRecord) -> str:
         return f"an error now: {(now.error or '').strip().rpartition(chr(10))[2]}"
     if then.trace is None or now.trace is None:
         return "" if then.trace is now.trace else "one of the two has no trajectory"
-    if then.outcome is not now.outcome and then.trace == now.trace:
+    if then.trace != now.trace:
+        return parting(then.trace, now.trace)
+    if then.outcome is not now.outcome:
         return f"the same trajectory was a {then.outcome} and is a {now.outcome}"
-    return parting(then.trace, now.trace)
+    if None not in (then.progress, now.progress) and then.progress != now.progress:
+        return f"the same trajectory had progress {then.progress} and has {now.progress}"
+    return ""

@@ -19,6 +19,7 @@ POLICIES = {
 }
 
 TRAINERS = {
+    "critic": "vlabench_baselines.vla_rl.critic:train",
     "ire-vla": "vlabench_baselines.ire_vla.trainer:train",
     "sft": "vlabench_baselines.sft.trainer:train",
     "vla-rl": "vlabench_baselines.vla_rl.trainer:train",

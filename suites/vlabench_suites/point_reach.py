@@ -34,14 +34,20 @@ class PointReachEnv:
         self._mark = _MARKS[task.scene]
         self._wants = wants
         self._position = 0.0
+        self._gap_at_start = self._gap()
 
     def reset(self, episode: EpisodeSpec) -> None:
         rng = np.random.default_rng(episode.scene_seed)
         self._position = float(rng.uniform(-0.2, 0.2))
+        self._gap_at_start = self._gap()
 
     def step(self, action: NDArray[np.float32]) -> Step:
         self._position += 0.1 * float(np.clip(action[0], -1.0, 1.0))
         return Step(abs(self._position - self._mark) < 0.1)
+
+    def progress(self) -> float:
+        """Return how much of the gap at the start is closed; 0 where the dot moved away."""
+        return max(0.0, 1 - self._gap() / self._gap_at_start)
 
     def observe(self) -> Observation:
         privileged = {"mark": np.array([self._mark])} if self._wants.privileged else {}
@@ -66,6 +72,10 @@ class PointReachEnv:
 
     def close(self) -> None:
         pass
+
+    def _gap(self) -> float:
+        """Return how far the dot is from where the goal holds."""
+        return max(0.0, abs(self._position - self._mark) - 0.1)
 
 
 SUITE = Suite(

@@ -229,3 +229,4 @@ def test_it_solves_a_task_of_each_kind(task_id: str, libero: Any) -> None:
     stage = Stage(suite=SUITE, protocol=SUITE.protocol("training"), wants=policy.observation)
     (record,) = SerialRunner().run(stage, policy, episodes)
     assert record.outcome is Outcome.SUCCESS, record.error
+    assert record.progress == 1.0

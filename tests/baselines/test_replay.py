@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -156,9 +157,9 @@ def test_an_episode_that_began_otherwise_is_not_taken_for_the_recorded_one(
 
 def test_episodes_that_were_errors_are_not_replayed(recorded: Path) -> None:
     lines = recorded.read_bytes().splitlines(keepends=True)
-    broken = lines[1].replace(b'"error": null', b'"error": "it broke"')
-    broken = broken.replace(b'"outcome": "failure"', b'"outcome": "error"')
-    recorded.write_bytes(b"".join([lines[0], broken, *lines[2:]]))
+    broken = {**json.loads(lines[1]), "outcome": "error", "error": "it broke"}
+    del broken["progress"]
+    recorded.write_bytes(b"".join([lines[0], json.dumps(broken).encode() + b"\n", *lines[2:]]))
     (recorded.parent / "run.actions" / "point-reach-left-0.npy").unlink()
     records = play(replay_of(recorded))
     assert [r.episode.key for r in records if r.outcome is Outcome.ERROR] == ["point-reach/left#0"]

@@ -188,6 +188,33 @@ def test_show_prints_json_that_a_script_can_read(tmp_path: Path) -> None:
     assert shown["header"]["protocol"] == "standard@1"
 
 
+def test_show_has_progress_with_its_interval_where_a_run_has_it(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    assert vlabench(*POINT, "--episodes", "2", "--out", "run.jsonl", cwd=tmp_path).returncode == 0
+    lines = path.read_text().splitlines()
+    for number, share in enumerate((0.0, 0.5, 0.5, 1.0), start=1):
+        row = {**json.loads(lines[number]), "progress": share}
+        lines[number] = json.dumps({**row, "outcome": "success" if share == 1 else "failure"})
+    path.write_text("\n".join(lines) + "\n")
+    # Two of four, Wilson with z = 1.95996: (0.5 + z²/8 ± z·sqrt(1/16 + z²/64)) / (1 + z²/4).
+    assert "50.0% (15.0% to 85.0%)" in vlabench("show", "run.jsonl", cwd=tmp_path).stdout
+    shown = json.loads(vlabench("show", "run.jsonl", "--json", cwd=tmp_path).stdout)
+    assert (shown["all"]["progress"]["value"], shown["all"]["progress"]["n"]) == (0.5, 4)
+    assert shown["all"]["success_rate"]["value"] == 0.25
+
+    row = json.loads(lines[4])
+    del row["progress"]
+    path.write_text("\n".join([*lines[:4], json.dumps(row)]) + "\n")
+    done = vlabench("show", "run.jsonl", cwd=tmp_path)
+    assert "the progress of 1 episodes is unknown" in done.stdout
+    assert done.stdout.count("% to ") == 4  # three of success, and progress of the other task
+
+    rows = [{k: v for k, v in json.loads(x).items() if k != "progress"} for x in lines]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for arguments in ((), ("--json",)):
+        assert "progress" not in vlabench("show", "run.jsonl", *arguments, cwd=tmp_path).stdout
+
+
 @pytest.mark.parametrize("content", ["", "not json\n", "[1]\n", '{"kind": "episode"}\n'])
 def test_show_refuses_what_is_no_results_file(content: str, tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text(content)
@@ -214,6 +241,21 @@ def test_verify_says_which_episode_differs_and_where_first(tmp_path: Path) -> No
     assert done.returncode == 1
     assert "the simulator's state differs within control steps 1 to 10" in done.stdout
     assert "1 of 2 episodes ran the same trajectory" in done.stdout
+
+
+def test_verify_says_where_the_same_trajectory_came_nearer(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    assert vlabench(*POINT, "--episodes", "1", "--out", str(path), cwd=tmp_path).returncode == 0
+    header, *lines = map(json.loads, path.read_text().splitlines())
+    lines[0]["progress"], found = 0.125, lines[0]["progress"]
+    del lines[1]["progress"]  # as an older vlabench wrote it: nothing to compare
+    path.write_text("".join(json.dumps(line) + "\n" for line in (header, *lines)))
+    done = vlabench("verify", str(path), "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    wheres = {row["episode"]: row["where"] for row in json.loads(done.stdout)["episodes"]}
+    first, second = (f"{r['episode']['task_id']}#0" for r in lines)
+    assert wheres[first] == f"the same trajectory had progress 0.125 and has {found}"
+    assert wheres[second] == ""
 
 
 def test_replay_films_an_episode_and_says_that_it_is_the_recorded_one(tmp_path: Path) -> None:

@@ -168,6 +168,7 @@ def test_errors_stop_the_reading_until_it_is_said_what_they_are(
         header, first, *rest = path.read_text().splitlines()
         if path.name == "speed=0.6.jsonl":
             broken = {**json.loads(first), "outcome": "error", "error": "it broke"}
+            del broken["progress"]
             first = json.dumps(broken)
         (tmp_path / path.name).write_text("\n".join([header, first, *rest]) + "\n")
     command = [*SWEEP, "--set", SPEEDS, "--episodes", "10", "--out", ".", "--quiet"]

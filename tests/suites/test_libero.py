@@ -17,6 +17,7 @@ from vlabench import (
     Orientation,
     Outcome,
     ProcessRunner,
+    SerialRunner,
     Stage,
     Suite,
     load_policy,
@@ -208,6 +209,17 @@ def test_the_official_protocol_shows_pictures_as_libero_does_upside_down() -> No
     assert {c.orientation for c in LIBERO.protocol("libero-official").observation.cameras} == {
         Orientation.UPSIDE_DOWN
     }
+
+
+@pytest.mark.sim
+def test_progress_is_the_share_of_the_goals_conditions_that_hold() -> None:
+    """Of two pots on a stove that is on, the stove is on from the beginning."""
+    suite = short(LIBERO)
+    policy = load_policy("noop", suite)
+    stage = Stage(suite=suite, protocol=suite.protocol(), wants=policy.observation)
+    episodes = make_plan(suite, tasks="libero-10/8", episodes=1).episodes
+    (record,) = SerialRunner().run(stage, policy, episodes)
+    assert (record.outcome, record.progress) == (Outcome.FAILURE, 1 / 3), record.error
 
 
 @pytest.mark.sim

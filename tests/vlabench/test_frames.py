@@ -40,6 +40,16 @@ def test_an_error_is_missing_not_false(tmp_path: Path) -> None:
     assert frame["outcome"].tolist() == ["failure", "error"]
 
 
+def test_progress_is_missing_where_the_suite_cannot_say(tmp_path: Path) -> None:
+    first, *lines = RANDOM.read_text().splitlines()[:3]
+    lines[0] = json.dumps({**json.loads(lines[0]), "progress": 0.25})
+    path = tmp_path / "run.jsonl"
+    path.write_text("\n".join([first, *lines]) + "\n")
+    frame = read_frame(path)
+    assert frame["progress"][0] == 0.25
+    assert frame["progress"].isna().tolist() == [False, True]
+
+
 def test_what_cannot_be_read_says_so(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="cannot read"):
         read_frame(str(tmp_path / "none.jsonl"))

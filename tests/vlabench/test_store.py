@@ -50,8 +50,12 @@ common: dict[str, st.SearchStrategy[Any]] = {
     "seconds": st.builds(Seconds, simulator=TIMES, render=TIMES, policy=TIMES),
     "trace": st.none() | st.builds(Trace, digest=HEX, states=HEX, actions=HEX),
 }
-records = st.builds(
-    EpisodeRecord, outcome=st.sampled_from([Outcome.SUCCESS, Outcome.FAILURE]), **common
+PROGRESS = {Outcome.SUCCESS: st.just(1.0), Outcome.FAILURE: st.floats(0, 1)}
+records = st.one_of(
+    [
+        st.builds(EpisodeRecord, outcome=st.just(outcome), progress=st.none() | share, **common)
+        for outcome, share in PROGRESS.items()
+    ]
 ) | st.builds(EpisodeRecord, outcome=st.just(Outcome.ERROR), error=TEXTS, **common)
 runs = st.lists(records, max_size=6, unique_by=lambda record: record.episode.key)
 headers = st.builds(
@@ -324,6 +328,54 @@ def test_an_outcome_and_an_error_that_contradict_each_other_are_refused(path: Pa
         read_run(path)
 
 
+@pytest.mark.parametrize(
+    ("outcome", "share"),
+    [
+        ("success", 0.5),
+        ("success", 0),
+        ("failure", 1.5),
+        ("failure", -0.1),
+        ("failure", float("nan")),
+        ("error", 0.5),
+        ("error", 1.0),
+    ],
+)
+def test_progress_that_contradicts_the_outcome_is_refused(
+    outcome: str, share: float, path: Path
+) -> None:
+    with pytest.raises(
+        ValueError, match=f"outcome {outcome} with progress {share}, expected 1 for"
+    ):
+        replace(record(0, Outcome(outcome)), progress=share)
+    write(path)
+    error = "it broke" if outcome == "error" else None
+    with path.open("a") as file:
+        file.write(line_of({"outcome": outcome, "error": error, "progress": share}) + "\n")
+    for read in (read_run, read_results):
+        with pytest.raises(RecordError, match=rf"run\.jsonl:2 .* outcome {outcome} with progress"):
+            read(path)
+
+
+def test_progress_is_in_the_line_where_there_is_any_and_only_there(path: Path) -> None:
+    graded = replace(record(1), progress=0.25)
+    write(path, record(0), graded)
+    whole = path.with_name("whole.jsonl")
+    write_run(whole, Run(header=HEADER, episodes=(record(0), graded)))
+    assert whole.read_bytes() == path.read_bytes()
+    rows = [json.loads(line) for line in path.read_text().splitlines()[1:]]
+    assert [row.get("progress", "none") for row in rows] == ["none", 0.25]
+
+
+def test_a_file_without_progress_is_gone_on_with(path: Path) -> None:
+    """As a run that an older vlabench began."""
+    write(path, record(0))
+    write(path, replace(record(1), progress=0.25), record(2, Outcome.ERROR))
+    assert [r.progress for r in read_run(path).episodes] == [None, 0.25, None]
+    progress = read_results(path).table.progress
+    assert progress[1] == 0.25
+    assert np.isnan(progress[[0, 2]]).all()
+
+
 def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="cannot read"):
         read_run(tmp_path / "missing.jsonl")
@@ -388,7 +440,9 @@ def test_numbers_are_those_of_the_records_whatever_happened_to_a_file(
     write_run(path, Run(header=replace(header, ingested=ingested), episodes=tuple(episodes)))
     first, *lines = path.read_bytes().splitlines()
     broken = [
-        json.dumps({**json.loads(line), "outcome": "error", "error": "\ud800 broke"}).encode()
+        json.dumps(
+            {**json.loads(line), "outcome": "error", "error": "\ud800 broke", "progress": None}
+        ).encode()
         for place, line in enumerate(lines)
         if place in retried
     ]
@@ -444,6 +498,9 @@ STRANGE = [
     line_of({"outcome": "won"}),
     line_of({"outcome": "error"}),
     line_of({"error": "it broke"}),
+    line_of({"outcome": "success", "progress": 0.5}),
+    line_of({"progress": 1.5}),
+    line_of({"progress": "half"}),
     line_of({"steps": -1}),
     line_of({"steps": None}),
     line_of({"decisions": 1.5}),

@@ -25,11 +25,12 @@ def record(task: str, state: int, repeat: int = 0, **changes: object) -> Episode
         seconds=Seconds(simulator=1.0, render=0.5, policy=0.25),
         peak_mb=100.0,
         trace=Trace(digest="a" * 32, states="b" * 8, actions="c" * 8),
+        progress=1.0,
     )
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
-BROKEN = {"outcome": Outcome.ERROR, "error": "it broke", "trace": None}
+BROKEN = {"outcome": Outcome.ERROR, "error": "it broke", "trace": None, "progress": None}
 
 
 def run(episodes: Sequence[EpisodeRecord], unknown: tuple[str, ...] = ()) -> Run:
@@ -54,7 +55,7 @@ def columns(table: Table) -> dict[str, list[object]]:
 
 def test_rows_are_sorted_by_task_state_and_repeat_with_every_number_in_its_column() -> None:
     table = tabulate([
-        record("s/10", 0, outcome=Outcome.FAILURE),
+        record("s/10", 0, outcome=Outcome.FAILURE, progress=0.25),
         record("s/9", 1, steps=30, flops=None),
         record("s/9", 0, 1, **BROKEN),
         record("s/9", 0),
@@ -62,6 +63,8 @@ def test_rows_are_sorted_by_task_state_and_repeat_with_every_number_in_its_colum
     assert table.tasks == ("s/9", "s/10")
     assert [table.key(row) for row in range(4)] == ["s/9#0", "s/9#0r1", "s/9#1", "s/10#0"]
     assert table.outcome.tolist() == [1, -1, 1, 0]
+    assert table.progress[[0, 2, 3]].tolist() == [1, 1, 0.25]
+    assert np.isnan(table.progress[1])
     assert table.steps.tolist() == [3, 3, 30, 3]
     assert np.isnan(table.flops).tolist() == [False, False, True, False]
     assert table.seconds.tolist() == [1.75] * 4
@@ -84,6 +87,11 @@ def test_numbers_that_a_run_does_not_have_are_no_zeros() -> None:
         assert np.isnan(column).all()
     assert (table.flops.tolist(), table.decisions.tolist()) == ([5.0], [2])
     assert (table.steps.tolist(), table.seed.tolist()) == ([0], [0])
+
+
+def test_progress_that_a_suite_cannot_say_is_no_zero() -> None:
+    table = tabulate([record("s/0", 0, progress=None), record("s/0", 1)])
+    assert np.isnan(table.progress).tolist() == [True, False]
 
 
 def test_rows_of_a_task_are_the_rows_that_a_mask_gives() -> None:

@@ -20,7 +20,7 @@ from vlabench import (
     load_policy,
     load_suite,
 )
-from vlabench.testing import check_ids, check_policy, check_protocols, check_suite
+from vlabench.testing import check_ids, check_policy, check_progress, check_protocols, check_suite
 from vlabench_suites.point_reach import PointReachEnv
 
 SUITE = load_suite("point-reach")
@@ -132,6 +132,61 @@ def test_a_task_that_is_solved_before_it_begins_is_caught() -> None:
 
     message = caught(lambda: check_suite(broken(Env), LEFT))
     assert message == "point-reach/left#0 is a success before anything is done"
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda env: -0.5, "progress() is -0.5, not from 0 to 1"),
+        (lambda env: float("nan"), "progress() is nan, not from 0 to 1"),
+        (lambda env: 1.0, "progress() is 1.0 where success is False"),
+        (lambda env: env.fewer(), "progress() is 0.5, and 0.25 when asked again"),
+        (lambda env: env.moved(), "progress() changes the simulator's state"),
+    ],
+)
+def test_progress_that_is_none_is_caught(answer: Callable[[Any], float], message: str) -> None:
+    class Env(PointReachEnv):
+        _answer = 1.0
+
+        def progress(self) -> float:
+            return answer(self)
+
+        def fewer(self) -> float:
+            self._answer /= 2
+            return self._answer
+
+        def moved(self) -> float:
+            self._position += 1e-12
+            return 0.5
+
+    found = caught(lambda: check_suite(broken(Env), LEFT))
+    assert found == f"point-reach/left#0: {message}"
+
+
+def test_a_success_without_all_of_the_goal_is_caught() -> None:
+    class Near(PointReachEnv):
+        """Begins where every step is a success."""
+
+        def reset(self, episode: EpisodeSpec) -> None:
+            super().reset(episode)
+            self._position = self._mark
+            self._mark = 10 * self._mark
+
+        def step(self, action: Any) -> Step:
+            return Step(success=True)
+
+    protocol = SUITE.protocol()
+    env = Near(SUITE.task(*LEFT), protocol, protocol.observation)
+    episode = EpisodeSpec(task_id=LEFT[0], init_index=0, scene_seed=0, policy_seed=0)
+    message = caught(lambda: check_progress(env, episode, protocol.action))
+    assert "progress() is 0.0 where success is True" in message
+
+
+def test_a_scene_that_cannot_say_its_progress_keeps_the_contract() -> None:
+    class Env(PointReachEnv):
+        progress = None  # type: ignore[assignment]
+
+    check_suite(broken(Env), LEFT)
 
 
 class _Shows(PointReachEnv):

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from rich.table import Table
 
 from vlabench.doctor import Finding
 from vlabench.metrics import Estimate, success_rate
-from vlabench.metrics.rates import bounds_of, rate_of, rate_of_counts
+from vlabench.metrics.rates import bounds_of, progress_of, rate_of, rate_of_counts
 from vlabench.record import EpisodeRecord, Outcome, Run, RunHeader
 from vlabench.table import Ints, Results, results_of
 from vlabench.table import Table as Episodes
@@ -77,16 +77,17 @@ def print_run(path: Path, run: Run | Results, *, as_json: bool) -> None:
         out.print(f"looks at {camera}")
     for note in _notes(results):
         out.print(note)
+    tasks, progress = _task_sums(results.table), _progress(results.table)
     table = Table(
         "task", "n", "successes", "success rate", "95 % interval", "errors", "steps", "time",
-        box=None, pad_edge=False,
+        *(["progress (95 % interval)"] if progress else []), box=None, pad_edge=False,
     )  # fmt: skip
-    tasks = _task_sums(results.table)
     for task, sums in tasks.items():
-        table.add_row(*_cells(task, sums, header))
+        table.add_row(*_cells(task, sums, header), *_progress_cells(progress, task))
     if len(tasks) > 1:
         table.add_section()
-        table.add_row(*_cells("all", _all_sums(results.table), header))
+        sums = _all_sums(results.table)
+        table.add_row(*_cells("all", sums, header), *_progress_cells(progress, "all"))
     out.print(table)
     for about, rate in _suite_rates(results.table).items():
         interval = f"{rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}] of n = {rate.n}"
@@ -213,6 +214,30 @@ def _cells(name: str, sums: _Sums, header: RunHeader) -> list[str]:
             str(sums.errors), steps, time]  # fmt: skip
 
 
+def _progress(table: Episodes) -> dict[str, Estimate | None]:
+    """Return the progress of each task and of `all`; nothing where no episode has any."""
+    if np.isnan(table.progress).all():
+        return {}
+    parts = {task: table.of_task(code) for code, task in enumerate(table.tasks)}
+    return {name: _mean_progress(part) for name, part in {**parts, "all": table}.items()}
+
+
+def _mean_progress(table: Episodes) -> Estimate | None:
+    """Count each episode alike, as the rate beside it does; None where one is unknown."""
+    kept = table.rows(table.outcome >= 0)
+    n = len(kept.progress)
+    if n == 0 or np.isnan(kept.progress).any():
+        return None
+    return progress_of(replace(kept, task=np.zeros_like(kept.task), state=np.arange(n)))
+
+
+def _progress_cells(progress: Mapping[str, Estimate | None], name: str) -> list[str]:
+    if not progress:
+        return []
+    mean = progress[name]
+    return ["-" if mean is None else f"{mean.value:.1%} ({mean.low:.1%} to {mean.high:.1%})"]
+
+
 def _notes(results: Results) -> list[str]:
     """Say what a reader of the numbers must know."""
     header, table = results.header, results.table
@@ -230,6 +255,9 @@ def _notes(results: Results) -> list[str]:
             f"failures or all successes, the rate overall would be {low:.1%} or {high:.1%}"
         )
         notes += _error_lines(results.errors)
+    unknown = int(np.isnan(table.progress[table.outcome >= 0]).sum())
+    if 0 < unknown < len(table.outcome) - table.errors:
+        notes.append(f"the progress of {unknown} episodes is unknown: an older vlabench ran them")
     if results.torn:
         notes.append("the last line was cut off by a crash and is not counted")
     commits = {header.provenance.commit} | {resumed.commit for resumed in results.resumed}
@@ -268,12 +296,16 @@ def _suite_rates(table: Episodes) -> dict[str, Estimate]:
 
 def _run_json(path: Path, results: Results) -> dict[str, object]:
     header, table = results.header, results.table
+    progress = _progress(table)
     return {
         "run": str(path),
         "header": asdict(header),
         "notes": _notes(results),
-        "tasks": {task: _sums_json(sums, header) for task, sums in _task_sums(table).items()},
-        "all": _sums_json(_all_sums(table), header),
+        "tasks": {
+            task: _sums_json(sums, header) | _progress_json(progress, task)
+            for task, sums in _task_sums(table).items()
+        },
+        "all": _sums_json(_all_sums(table), header) | _progress_json(progress, "all"),
         "suite": {about: asdict(rate) for about, rate in _suite_rates(table).items()},
     }
 
@@ -285,6 +317,13 @@ def _sums_json(sums: _Sums, header: RunHeader) -> dict[str, object]:
         "steps": None if "steps" in header.unknown else sums.steps,
         "seconds": None if "seconds" in header.unknown else sums.parts,
     }
+
+
+def _progress_json(progress: Mapping[str, Estimate | None], name: str) -> dict[str, object]:
+    if not progress:
+        return {}
+    mean = progress[name]
+    return {"progress": None if mean is None else asdict(mean)}
 
 
 def _estimate_text(rate: Estimate) -> str:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 
 THESE_TASKS = "success on these tasks, over initial states and policy draws like these"
+PROGRESS = (
+    "share of the goal reached on these tasks, over initial states and policy draws like these"
+)
 NEW_TASKS = "success on new tasks like these, of which these are a sample"
 
 

@@ -1,13 +1,14 @@
 """Success rates and other means of one run, and their intervals."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import isfinite
 from typing import Literal
 
 import numpy as np
 
 from vlabench.metrics.counts import OnError, refuse_errors
-from vlabench.metrics.estimate import NEW_TASKS, THESE_TASKS, Estimate
+from vlabench.metrics.estimate import NEW_TASKS, PROGRESS, THESE_TASKS, Estimate
 from vlabench.metrics.intervals import edged_wilson, normal_quantile, student
 from vlabench.metrics.variance import over_new_tasks, over_these_tasks, rate_on_these_tasks
 from vlabench.record import EpisodeRecord, Outcome
@@ -109,6 +110,34 @@ def rate_of(
         method=f"clustered Wilson {100 * confidence:g}%",
         question=NEW_TASKS,
     )
+
+
+def progress_of(
+    table: Table, *, on_error: Literal["raise", "exclude"] = "raise", confidence: float = 0.95
+) -> Estimate:
+    """Mean over these tasks of the share of its goal that an episode reached.
+
+    The interval is that of `suite_rate`, which is conservative here: a share between 0 and 1 varies
+    at most as success with the same mean does.
+
+    Args:
+        table: Episodes.
+        on_error: What to do with episodes that broke, which have no progress.
+        confidence: Coverage of the interval.
+
+    Raises:
+        ValueError: If there is nothing to count, the progress of an episode is unknown, or one
+            broke and `on_error` is `raise`.
+    """
+    refuse_errors(table.errors, len(table.outcome), on_error)
+    kept = table.rows(table.outcome >= 0)
+    if unknown := int(np.isnan(kept.progress).sum()):
+        raise ValueError(
+            f"progress of {unknown} of {len(kept.progress)} episodes is unknown, expected all of "
+            "it: their suite cannot say, or an older vlabench ran them; run them again"
+        )
+    rate = rate_on_these_tasks(kept.progress, kept.task, kept.state, confidence=confidence)
+    return replace(rate, question=PROGRESS)
 
 
 def rate_bounds(records: Sequence[EpisodeRecord]) -> tuple[float, float]:

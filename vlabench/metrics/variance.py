@@ -113,7 +113,8 @@ def rate_on_these_tasks(
     """Rate over these tasks with Wilson's interval for the independent episodes it is worth.
 
     Args:
-        success: 0 or 1 of every episode, `[n]`.
+        success: 0 or 1 of every episode, or a share of success between, `[n]`. Shares vary less
+            than 0 and 1 with the same mean do, so that their interval is rather too wide.
         task: Its task, `[n]`.
         state: Its initial state, `[n]`.
         confidence: Coverage of the interval.

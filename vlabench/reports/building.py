@@ -12,6 +12,7 @@ from vlabench.metrics.counts import OnError
 from vlabench.metrics.curves import Curve, stability_of_curves
 from vlabench.metrics.estimate import Estimate
 from vlabench.metrics.paired import compare_all, group_letters
+from vlabench.metrics.rates import progress_of
 from vlabench.metrics.scaling import Point, scaling_of_curve
 from vlabench.metrics.stability import Stability, stability_of_runs
 from vlabench.metrics.wording import law_sentences, p_text, scaling_sentence, sentence
@@ -209,6 +210,7 @@ def success_table(
     columns = {**board.groups, "all tasks": None}
     ranks = average_ranks(board.methods, list(board.groups.values()), on_error)
     letters = group_letters(found) if len(found) > 1 else {}
+    progress = any(np.isfinite(method.table.progress).any() for method in board.methods)
     bold = {name: best_of(board.methods, tasks, on_error) for name, tasks in columns.items()}
     rows = []
     for place, method in enumerate(board.methods):
@@ -216,7 +218,8 @@ def success_table(
             rate_cell(rate(method, tasks, on_error), bold=bold[name][place])
             for name, tasks in columns.items()
         ]
-        extra = [_number(ranks.get(method.name))] if ranks else []
+        extra = [_progress(method)] if progress else []
+        extra += [_number(ranks.get(method.name))] if ranks else []
         extra += [Cell(text=letters.get(method.name, "-"))] if letters else []
         counts = [_count(len(method.table.outcome)), _count(method.table.errors)]
         rows.append(Row(cells=(method_cell(method), *rates, *extra, *counts)))
@@ -226,6 +229,8 @@ def success_table(
         columns=(
             Column(name="method"),
             *(Column(name=name, kind="rate") for name in columns),
+            *((Column(name="progress", kind="rate", about="share of the goal at the end"),)
+              if progress else ()),
             *((Column(name="average rank", kind="number"),) if ranks else ()),
             *((Column(name="letters", about="methods that share one were not told apart"),)
               if letters else ()),
@@ -235,6 +240,14 @@ def success_table(
         rows=tuple(rows),
         notes=(_INTERVALS, *((_BOLD,) if len(board.methods) > 1 else ())),
     )  # fmt: skip
+
+
+def _progress(method: Method) -> Cell:
+    """Return the share of the goal that was reached; errors never have one."""
+    table = method.table.rows(method.table.outcome >= 0)
+    if not len(table.outcome) or np.isnan(table.progress).any():
+        return Cell(text="-", note="not every episode says")
+    return rate_cell(progress_of(table))
 
 
 def method_cell(method: Method) -> Cell:

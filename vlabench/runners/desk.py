@@ -88,6 +88,7 @@ class Desk:
             peak_mb=round(ending.peak_mb, 1),
             trace=ending.trace,
             error=ending.error,
+            progress=ending.progress,
         )
 
     def fail(self, slot: int, error: str) -> EpisodeRecord:

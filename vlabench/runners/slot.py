@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vlabench.env import Env, Observation
+from vlabench.env import Env, Graded, Observation
 from vlabench.episode import EpisodeSpec
 from vlabench.protocol import Protocol
 from vlabench.record import TRACE_EVERY, Outcome, Trace
@@ -86,6 +86,8 @@ class Ending:
         trace: Hashes of the trajectory; None when there was no first observation.
         error: Traceback of an error.
         peak_mb: Peak resident memory of the process so far, MB.
+        progress: Share of the goal that was reached, from 0 to 1; None where the scene cannot say,
+            and for errors.
     """
 
     outcome: Outcome
@@ -95,6 +97,7 @@ class Ending:
     trace: Trace | None
     error: str | None = None
     peak_mb: float = 0.0
+    progress: float | None = None
 
 
 def file_stem(episode: EpisodeSpec) -> str:
@@ -169,6 +172,16 @@ def film_episode(stage: Stage, episode: EpisodeSpec, actions: NDArray[np.float32
         env.close()
 
 
+def _progress(env: Env, *, success: bool) -> float | None:
+    """Return the share of the goal that was reached; None where the scene cannot say."""
+    if not isinstance(env, Graded):
+        return None
+    share = 1.0 if success else float(env.progress())
+    if not 0 <= share <= 1:
+        raise ValueError(f"progress() of the scene is {share}, expected a share from 0 to 1")
+    return share
+
+
 def _peak_mb() -> float:
     """Return the peak resident memory of this process, MB (10^6 bytes)."""
     try:
@@ -192,6 +205,7 @@ class Slot:
         """Start an episode; return what the policy sees, or the ending if it broke at once."""
         self._episode, self._steps = episode, 0
         self._simulator = self._render = 0.0
+        self._progress: float | None = None
         self._tracer, self._actions = Tracer(), list[NDArray[np.float32]]()
         self._attempt = self._attempt_episode(episode)
         return self.resume(None)
@@ -241,6 +255,7 @@ class Slot:
                 self._actions.append(executed)
                 self._tracer.step(executed, env.state_bytes())
                 if step.success or step.done or self._steps == horizon:
+                    self._progress = _progress(env, success=step.success)
                     self._simulator += clock() - started
                     return Outcome.SUCCESS if step.success else Outcome.FAILURE
             self._simulator += clock() - started
@@ -266,6 +281,7 @@ class Slot:
             trace=self._tracer.trace(),
             error=error,
             peak_mb=_peak_mb(),
+            progress=None if outcome is Outcome.ERROR else self._progress,
         )
 
     def _keep(self, outcome: Outcome) -> None:

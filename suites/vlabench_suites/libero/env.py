@@ -92,6 +92,16 @@ class LiberoEnv:
         self._physics.step(action)
         return Step(self._physics.success())
 
+    def progress(self) -> float:
+        """Return the share of the goal's conditions that hold; a goal in BDDL is all of them.
+
+        It is the raw share, with what holds from the beginning: `libero-10/8` starts at 1/3, since
+        its stove is on, and `libero-90/38` at 1/2. Most goals are one condition.
+        """
+        domain = self._physics.domain
+        conditions = domain.parsed_problem["goal_state"]
+        return sum(map(bool, map(domain._eval_predicate, conditions))) / len(conditions)
+
     def observe(self) -> Observation:
         return Observation(
             instruction=self._instruction,

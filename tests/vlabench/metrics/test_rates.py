@@ -1,5 +1,6 @@
 """No bare rate, and no rate in which an error became a failure unasked."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -8,7 +9,14 @@ from hypothesis import strategies as st
 
 from vlabench import EpisodeRecord, EpisodeSpec, Outcome, success_rate, suite_rate
 from vlabench.metrics import mean_of, rate_bounds
-from vlabench.metrics.rates import Tasks, bounds_of, mean_of_table, rate_of, success_of
+from vlabench.metrics.rates import (
+    Tasks,
+    bounds_of,
+    mean_of_table,
+    progress_of,
+    rate_of,
+    success_of,
+)
 from vlabench.table import tabulate
 
 # 50 examples, and no deadline: on a busy machine any call may take long.
@@ -285,3 +293,59 @@ def test_what_is_unknown_has_no_mean() -> None:
     with pytest.raises(ValueError, match="seconds of these episodes are unknown"):
         mean_of_table(table, "seconds")
     assert mean_of_table(table, "steps") == mean_of(suite("1101"), "steps")
+
+
+def graded(*tasks: list[float]) -> list[EpisodeRecord]:
+    """A suite from shares of the goal, a list a task: 1 is a success."""
+    plain = suite(*("".join("1" if share == 1 else "0" for share in shares) for shares in tasks))
+    shares = [share for task in tasks for share in task]
+    return [replace(r, progress=share) for r, share in zip(plain, shares, strict=True)]
+
+
+SHARES = st.lists(
+    st.lists(st.sampled_from([0.0, 0.25, 1 / 3, 0.9, 1.0]), min_size=2, max_size=9),
+    min_size=1,
+    max_size=4,
+)
+
+
+def test_progress_is_the_mean_over_tasks_of_the_share_that_was_reached() -> None:
+    found = progress_of(tabulate(graded([0.5, 1.0, 0.0, 0.5], [0.25, 0.75])))
+    assert (found.value, found.n) == (0.5, 6)
+    assert found.low < 0.5 < found.high
+    assert found.question.startswith("share of the goal reached on these tasks")
+
+
+def test_an_interval_of_progress_worked_by_hand() -> None:
+    # Four halves do not vary and are worth their number; their sum is two. With z = 1, two of four:
+    # (0.5 + 1/8 ± sqrt(1/16 + 1/64)) / 1.25.
+    found = progress_of(tabulate(graded([0.5] * 4)), confidence=0.6826894921370859)
+    assert found.low == pytest.approx((0.625 - 0.2795084971874737) / 1.25)
+    assert found.high == pytest.approx((0.625 + 0.2795084971874737) / 1.25)
+
+
+@property_test
+@given(SHARES)
+def test_progress_is_at_least_success_and_in_its_interval(tasks: list[list[float]]) -> None:
+    table = tabulate(graded(*tasks))
+    found = progress_of(table)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert found.value >= rate_of(table).value - 1e-12
+
+
+@property_test
+@given(SUITES)
+def test_where_goals_are_one_condition_progress_is_success(tasks: list[str]) -> None:
+    table = tabulate(graded(*([float(letter) for letter in task] for task in tasks)))
+    found, rate = progress_of(table), rate_of(table)
+    assert replace(found, question=rate.question) == rate
+
+
+def test_progress_that_is_unknown_has_no_mean() -> None:
+    first, *rest = graded([0.5, 1.0, 0.0])
+    with pytest.raises(ValueError, match="progress of 1 of 3 episodes is unknown"):
+        progress_of(tabulate([replace(first, progress=None), *rest]))
+    broken = [*rest, replace(first, outcome=Outcome.ERROR, error="it broke", progress=None)]
+    with pytest.raises(ValueError, match="1 of 3 episodes ended in an error"):
+        progress_of(tabulate(broken))
+    assert progress_of(tabulate(broken), on_error="exclude").n == 2

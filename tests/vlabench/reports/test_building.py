@@ -157,6 +157,19 @@ def test_what_was_privileged_or_broke_is_said() -> None:
     assert "C (privileged)" in table(report, "s-v1-under-p-1-success")
 
 
+def test_progress_is_shown_where_a_suite_knows_it() -> None:
+    half = run({"g/0": "10", "h/0": "00"})
+    episodes = tuple(
+        replace(one, progress=1.0 if one.outcome is Outcome.SUCCESS else 0.5)
+        for one in half.episodes
+    )
+    known = results_of(replace(half, episodes=episodes))
+    report = build_report(Request(title="t", runs={"A": [known], "B": [A]}))
+    rows = table(report, "s-v1-under-p-1-success")
+    assert rows["A"]["progress"] == "62.5"  # (1 + 0.5 + 0.5 + 0.5) / 4
+    assert rows["B"]["progress"] == "-"
+
+
 def test_costs_are_means_and_unknown_where_nobody_says() -> None:
     report = build_report(Request(title="t", runs={"SFT": [A]}))
     cells = table(report, "s-v1-under-p-1-costs")["SFT"]

@@ -195,6 +195,65 @@ def test_a_simulator_that_raises_is_an_error_with_its_traceback(
     assert records[LEFT_2].steps == 2
 
 
+@pytest.mark.parametrize("runner", [SerialRunner(), ProcessRunner(3)], ids=["serial", "processes"])
+def test_a_scene_whose_progress_is_no_share_costs_its_episode(runner: Any, reference: Any) -> None:
+    def make_env(task: Any, protocol: Any, wants: Any) -> Any:
+        from vlabench_suites.point_reach import PointReachEnv
+
+        class Env(PointReachEnv):
+            def reset(self, episode):  # no annotations: cloudpickle loses their names
+                super().reset(episode)
+                self.key = episode.key
+
+            def progress(self):
+                return 1.5 if self.key == "point-reach/left#2" else super().progress()
+
+        return Env(task, protocol, wants)
+
+    records = run(runner, suite=replace(SUITE, make_env=make_env))
+    assert_only(LEFT_2, records, reference, "progress() of the scene is 1.5, expected a share")
+    assert records[LEFT_2].progress is None
+
+
+def test_an_episode_that_failed_says_how_near_it_came(reference: dict[str, EpisodeRecord]) -> None:
+    """The gap is what is left of the way at the end, over what it was at the start."""
+    policy = load_policy("noop", SUITE)
+    assert {r.progress for r in run(SerialRunner(), policy=policy).values()} == {0.0}
+    ends = {Outcome.FAILURE: set[Any](), Outcome.SUCCESS: set[Any]()}
+    for record in reference.values():
+        ends[record.outcome].add(record.progress)
+    assert ends[Outcome.SUCCESS] <= {1.0}
+    assert min(ends[Outcome.FAILURE]) == 0.0  # some moved away
+    assert any(0 < share < 1 for share in ends[Outcome.FAILURE])  # and some came nearer
+
+
+class _Steady(_RandomPolicy):
+    """Goes left by 0.005 a step."""
+
+    def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Decision:
+        return Decision(actions=np.full((len(slots), 8, 1), -0.05, dtype=np.float32))
+
+
+def test_progress_is_the_share_of_the_gap_that_was_closed() -> None:
+    """20 steps of 0.005 are 0.1 of a gap of 0.9 - the start's distance to the left of 0."""
+    records = run(SerialRunner(), policy=_Steady())
+    for record in records.values():
+        start = np.random.default_rng(record.episode.scene_seed).uniform(-0.2, 0.2)
+        left = record.episode.task_id == "point-reach/left"
+        assert record.progress == pytest.approx(0.1 / (0.9 + start) if left else 0.0)
+
+
+@pytest.mark.parametrize("runner", [SerialRunner(), ProcessRunner(2)], ids=["serial", "processes"])
+def test_a_scene_that_cannot_say_its_progress_leaves_none(runner: Any) -> None:
+    def make_env(task: Any, protocol: Any, wants: Any) -> Any:
+        from vlabench_suites.point_reach import PointReachEnv
+
+        return type("Env", (PointReachEnv,), {"progress": None})(task, protocol, wants)
+
+    records = run(runner, suite=replace(SUITE, make_env=make_env), episodes=PLAN.episodes[:3])
+    assert {r.progress for r in records.values()} == {None}
+
+
 def test_a_worker_that_is_killed_costs_its_episode_and_is_replaced(reference: Any) -> None:
     suite = _suite_whose_step(lambda: os.kill(os.getpid(), signal.SIGKILL))
     assert_only(LEFT_2, run(ProcessRunner(2), suite=suite), reference, "signal SIGKILL")
