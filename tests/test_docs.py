@@ -27,6 +27,17 @@ def test_the_table_of_speeds_is_that_of_the_committed_measurement() -> None:
             assert f"| {row['ratio']:.2f} |" in line
 
 
+def test_the_table_of_results_is_that_of_the_committed_report() -> None:
+    report = (ROOT / "reports" / "report.md").read_text()
+    table = README.partition("<!-- from reports/report.md")[2].partition("![")[0].splitlines()
+    rows = [line for line in table if line.startswith("|")]
+    assert len(rows) > 5
+    assert "\n".join(rows) in report
+    for name in ("reports/figures/paper-vla-rl-table-1.png", "reports/report.html"):
+        assert name in README
+        assert (ROOT / name).is_file()
+
+
 def test_committed_runs_come_from_committed_code() -> None:
     from vlabench import read_run
 

@@ -134,12 +134,12 @@ def best_of(
     """Say which methods are not significantly worse than the best one on some tasks.
 
     The best one is held against each of the others, on the same episodes where plans are equal;
-    p-values are adjusted after Holm.
+    p-values are adjusted after Holm. One alone is neither.
     """
     chosen = None if tasks is None else tuple(tasks)
     rates = [rate(method, chosen, on_error) for method in methods]
     known = [i for i, each in enumerate(rates) if each is not None and not methods[i].aside]
-    if not known:
+    if len(known) < 2:
         return [False] * len(methods)
     best = max(known, key=lambda i: rates[i].value if rates[i] else 0.0)  # type: ignore[union-attr]
     others = [i for i in known if i != best]
