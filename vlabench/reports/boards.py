@@ -1,11 +1,13 @@
 """Runs sorted into boards: what was measured under one suite and protocol, method by method."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from vlabench.errors import RecordError
@@ -33,6 +35,7 @@ class Method:
     name: str
     runs: tuple[Results, ...]
     aside: bool = False
+    _rates: dict[object, Estimate | None] = field(default_factory=dict, repr=False)
 
     @cached_property
     def table(self) -> Table:
@@ -118,6 +121,13 @@ def make_boards(
 
 def rate(method: Method, tasks: Iterable[str] | None, on_error: OnError) -> Estimate | None:
     """Return success of a method on some tasks, or on all; None where it has no episode there."""
+    asked = (None if tasks is None else tuple(tasks), on_error)
+    if asked not in method._rates:
+        method._rates[asked] = _rate(method, *asked)
+    return method._rates[asked]
+
+
+def _rate(method: Method, tasks: Sequence[str] | None, on_error: OnError) -> Estimate | None:
     table = method.table if tasks is None else only(method.table, tasks)
     counted = len(table.outcome) - (table.errors if on_error == "exclude" else 0)
     if not counted:
@@ -177,18 +187,18 @@ def told_apart(a: Method, b: Method, tasks: Sequence[str] | None, on_error: OnEr
         _counted(m.table if tasks is None else only(m.table, tasks), on_error) for m in (a, b)
     )
     first, second = _states(one), _states(other)
-    if first.keys() != second.keys():
+    if not np.array_equal(first[0], second[0]):
         sums = [(int(t.outcome.sum()), len(t.outcome)) for t in (one, other)]
         return unpaired_test(*sums[0], *sums[1])[0]
-    change = [second[key] - first[key] for key in first]
-    return mcnemar(sum(c < 0 for c in change), sum(c > 0 for c in change))
+    change = second[1] - first[1]
+    return mcnemar(int((change < 0).sum()), int((change > 0).sum()))
 
 
 def only(table: Table, tasks: Iterable[str]) -> Table:
     """Return the rows of some tasks."""
     wanted = set(tasks)
     codes = [code for code, name in enumerate(table.tasks) if name in wanted]
-    return table.rows(np.isin(table.task, codes))
+    return table.of_task(codes[0]) if len(codes) == 1 else table.rows(np.isin(table.task, codes))
 
 
 def _counted(table: Table, on_error: OnError) -> Table:
@@ -197,17 +207,18 @@ def _counted(table: Table, on_error: OnError) -> Table:
     return table.rows(table.outcome >= 0)
 
 
-def _states(table: Table) -> dict[tuple[str, int, int], float]:
-    """Return the mean success of every initial state."""
+def _states(table: Table) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Return every initial state (task, index, seed of the scene) and its mean success."""
     width = int(table.state.max(initial=0)) + 1
     codes, first, index = np.unique(
         table.task * width + table.state, return_index=True, return_inverse=True
     )
     means = np.bincount(index, table.outcome) / np.bincount(index, minlength=len(codes))
-    return {
-        (table.tasks[table.task[i]], int(table.state[i]), int(table.seed[i])): float(mean)
-        for i, mean in zip(first, means, strict=True)
-    }
+    kind = [("task", f"U{max(map(len, table.tasks), default=1)}"), ("state", "i8"), ("seed", "i8")]
+    keys = np.empty(len(codes), dtype=kind)
+    keys["task"] = np.array(table.tasks)[table.task[first]]
+    keys["state"], keys["seed"] = table.state[first], table.seed[first]
+    return keys, means
 
 
 def _pooled(tables: Sequence[Table]) -> Table:

@@ -27,7 +27,7 @@ from vlabench.reports.boards import (
     rate,
     slug,
 )
-from vlabench.reports.episodes import discordant_episodes
+from vlabench.reports.episodes import MOST, discordant_episodes
 from vlabench.reports.model import (
     Cell,
     Column,
@@ -149,6 +149,17 @@ def _discordant(board: Board, found: Sequence[Comparison]) -> list[Discordant]:
     ]
 
 
+def _left_out(found: Sequence[Comparison]) -> list[str]:
+    """Say how many discordant episodes the report does not show."""
+    pairs = [c.evidence.pairs for c in found if c.a == found[0].a and c.evidence]
+    counts = [p.only_a + p.only_b for p in pairs if p]
+    return [
+        f"Of {count} episodes that one run solved alone, {MOST} are shown, spread over all"
+        for count in counts
+        if count > MOST
+    ]
+
+
 def _board_section(board: Board, found: Sequence[Comparison], on_error: OnError) -> Section:
     tables = [success_table(board, found, on_error)]
     if found:
@@ -161,7 +172,7 @@ def _board_section(board: Board, found: Sequence[Comparison], on_error: OnError)
     return Section(
         id=board.id,
         title=board.where,
-        text=tuple(_remarks(board)),
+        text=tuple(f"{line}." for line in (*_remarks(board), *_left_out(found))),
         tables=tuple(tables),
         figures=tuple(_figures(board, stability, on_error)),
     )
@@ -180,7 +191,7 @@ def _remarks(board: Board) -> list[str]:
                 found.append(f"{name}: {_broken(run.table)}")
             if header.provenance.dirty:
                 found.append(f"{name} was made by uncommitted code")
-    return [f"{line}." for line in found]
+    return found
 
 
 def _broken(table: EpisodeTable) -> str:

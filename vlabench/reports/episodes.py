@@ -1,7 +1,10 @@
 """Episodes in which one of two runs succeeded alone, and where the two parted."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vlabench.errors import VlabenchError
 from vlabench.evaluation import beside
@@ -9,12 +12,17 @@ from vlabench.record import EpisodeRecord, Outcome
 from vlabench.reports.boards import Method
 from vlabench.reports.model import Discordant, Side
 from vlabench.runners.slot import file_stem
-from vlabench.store import read_record
+from vlabench.store import read_records
 from vlabench.table import Results, Table
+
+MOST = 1000
+"""Episodes of a comparison that a report shows."""
 
 
 def discordant_episodes(where: str, a: Method, b: Method) -> list[Discordant]:
     """Return the episodes that one of two runs of one plan solved alone, in the plan's order.
+
+    Of more than `MOST`, as many, spread over all.
 
     Args:
         where: Suite and protocol, for people.
@@ -23,8 +31,13 @@ def discordant_episodes(where: str, a: Method, b: Method) -> list[Discordant]:
     """
     one, other = a.runs[0], b.runs[0]
     instructions = _instructions(one)
+    places = apart(one.table, other.table)
+    if len(places) > MOST:
+        places = places[np.linspace(0, len(places) - 1, MOST).astype(int)]
+    records = (_records(run, places) for run in (one, other))
     return [
-        _episode(where, instructions, (a, b), (i, j)) for i, j in _apart(one.table, other.table)
+        _episode(where, instructions, (a, b), place, pair)
+        for place, pair in zip(places.tolist(), zip(*records, strict=True), strict=True)
     ]
 
 
@@ -51,40 +64,39 @@ def _first_difference(a: str, b: str) -> int:
     return next((i for i in range(common) if marks[0][i] != marks[1][i]), common)
 
 
-def _apart(a: Table, b: Table) -> Iterator[tuple[int, int]]:
-    """Yield the rows of episodes with two outcomes, neither of which is an error."""
-    places = {b.key(j): j for j in range(len(b.outcome))}
-    for i in range(len(a.outcome)):
-        j = places.get(a.key(i))
-        if j is not None and {int(a.outcome[i]), int(b.outcome[j])} == {0, 1}:
-            yield i, j
+def apart(a: Table, b: Table) -> NDArray[np.int64]:
+    """Return the rows of the same episodes, with two outcomes neither of which is an error."""
+    both = (a.outcome >= 0) & (b.outcome >= 0)
+    return np.flatnonzero(both & (a.outcome != b.outcome))
 
 
 def _episode(
     where: str,
     instructions: dict[str, str],
     methods: tuple[Method, Method],
-    places: tuple[int, int],
+    place: int,
+    records: tuple[EpisodeRecord | None, EpisodeRecord | None],
 ) -> Discordant:
-    runs = [method.runs[0] for method in methods]
-    one, other = (_record(run, place) for run, place in zip(runs, places, strict=True))
-    table, place = runs[0].table, places[0]
+    table = methods[0].runs[0].table
     task = table.tasks[table.task[place]]
+    one, other = records
     found = parted(one, other) if one and other else None
     return Discordant(
         where=where,
         task=task,
         instruction=instructions.get(task, ""),
         key=table.key(place),
-        sides=(_side(methods[0], places[0], one), _side(methods[1], places[1], other)),
+        sides=(_side(methods[0], place, one), _side(methods[1], place, other)),
         parted=found and found[0],
         first=found and found[1],
     )
 
 
-def _record(run: Results, place: int) -> EpisodeRecord | None:
-    offset = int(run.table.place[place])
-    return None if run.path is None or offset < 0 else read_record(run.path, offset)
+def _records(run: Results, places: NDArray[np.int64]) -> Sequence[EpisodeRecord | None]:
+    """Read the records of some rows; None of a run that has no file."""
+    if run.path is None:
+        return [None] * len(places)
+    return read_records(run.path, run.table.place[places].tolist())
 
 
 def _side(method: Method, place: int, record: EpisodeRecord | None) -> Side:

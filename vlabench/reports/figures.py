@@ -30,17 +30,21 @@ _FORMATS: dict[str, dict[str, Any]] = {
 }
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG (150 dots per inch) or PDF, by the file's suffix, on white.
+def save_figure(figure: Figure, *paths: Path) -> None:
+    """Write a figure as PNG (150 dots per inch) or PDF, by each file's suffix, on white.
 
     Raises:
         ValueError: If the suffix is neither.
         ImportError: If matplotlib is not installed.
     """
-    if path.suffix not in _FORMATS:
-        raise ValueError(f"{path}: a figure is one of {', '.join(_FORMATS)}, by the file's suffix")
+    for path in paths:
+        if path.suffix not in _FORMATS:
+            known = ", ".join(_FORMATS)
+            raise ValueError(f"{path}: a figure is one of {known}, by the file's suffix")
     with _drawn(figure) as canvas:
-        canvas.savefig(path, **_FORMATS[path.suffix])
+        for path in paths:
+            canvas.savefig(path, **_FORMATS[path.suffix])
+            canvas.set_layout_engine("none")  # laid out once; every format would do it again
 
 
 def svg_of(figure: Figure) -> str:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from vlabench.reports.latex import table_latex
 from vlabench.reports.markdown import markdown_of
 from vlabench.reports.model import Report, Table
 
+_Job = tuple[list[Path], Callable[..., None]]
 FORMATS = ("md", "html", "tex", "csv", "png", "pdf")
 
 
@@ -30,15 +31,17 @@ def write_report(report: Report, out: Path, formats: tuple[str, ...] = FORMATS) 
         RecordError: If a file cannot be written.
     """
     try:
-        files = _files(report, out, formats)
-        for path, write in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(path)
+        written = list[Path]()
+        for paths, write in _jobs(report, out, formats):
+            for path in paths:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            write(*paths)
+            written += paths
     except OSError as error:
         raise RecordError(f"cannot write into {out}: {error.strerror}") from error
     except ImportError as error:
         raise MissingExtraError("a report", str(error.name), "report") from error
-    return list(files)
+    return written
 
 
 def table_csv(table: Table) -> str:
@@ -77,28 +80,24 @@ def _csv_cells(kind: str, text: str, interval: str, note: str) -> list[str]:
     return [shown, low, high, note]
 
 
-def _files(
-    report: Report, out: Path, formats: tuple[str, ...]
-) -> dict[Path, Callable[[Path], object]]:
+def _jobs(report: Report, out: Path, formats: Collection[str]) -> Iterator[_Job]:
+    """Yield what is to be written, and who writes it there; files to open come first."""
     from vlabench.reports.figures import save_figure
     from vlabench.reports.html import write_html
 
-    tables = [table for section in report.sections for table in section.tables]
-    figures = [figure for section in report.sections for figure in section.figures]
-    files: dict[Path, Callable[[Path], object]] = {}
     if "html" in formats:
-        files[out / "report.html"] = partial(write_html, report)
+        yield [out / "report.html"], partial(write_html, report)
     if "md" in formats:
-        files[out / "report.md"] = partial(_write, markdown_of(report))
-    for table in tables:
+        yield [out / "report.md"], partial(_write, markdown_of(report))
+    for table in (table for section in report.sections for table in section.tables):
         for suffix, render in _RENDERERS.items():
             if suffix in formats:
-                files[out / "tables" / f"{table.id}.{suffix}"] = partial(_write, render(table))
-    for figure in figures:
-        for suffix in ("png", "pdf"):
-            if suffix in formats:
-                files[out / "figures" / f"{figure.id}.{suffix}"] = partial(save_figure, figure)
-    return files
+                path = out / "tables" / f"{table.id}.{suffix}"
+                yield [path], partial(_write, render(table))
+    for figure in (figure for section in report.sections for figure in section.figures):
+        names = [f"{figure.id}.{suffix}" for suffix in ("png", "pdf") if suffix in formats]
+        if names:
+            yield [out / "figures" / name for name in names], partial(save_figure, figure)
 
 
 _RENDERERS: Mapping[str, Callable[[Table], str]] = {"tex": table_latex, "csv": table_csv}

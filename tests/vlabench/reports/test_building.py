@@ -191,6 +191,20 @@ def test_discordant_episodes_say_where_the_two_parted(tmp_path: Path) -> None:
     assert set(report.sources.values()) == {each.sha256 for each in read}
 
 
+def test_of_very_many_discordant_episodes_some_are_shown_and_it_is_said(tmp_path: Path) -> None:
+    paths = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    write_run(paths[0], run({"g/0": "10" * 1500}))
+    write_run(paths[1], run({"g/0": "01" * 1500}, policy_id="b"))
+    read = [read_results(path) for path in paths]
+    report = build_report(Request(title="t", runs={"A": [read[0]], "B": [read[1]]}))
+    assert len(report.discordant) == 1000
+    assert report.discordant[0].key == "g/0#0"
+    assert report.discordant[-1].key == "g/0#2999"
+    assert "Of 3000 episodes that one run solved alone, 1000 are shown, spread over all." in (
+        report.sections[0].text
+    )
+
+
 def test_equal_trajectories_never_part() -> None:
     one = run({"g/0": "1"}).episodes[0]
     assert parted(one, one) is None
