@@ -88,12 +88,13 @@ def _table(paper: Paper, tasks: Mapping[str, tuple[str, ...]], on_error: OnError
             rate_cell(rate(method, tasks[name], on_error), bold=bold[name][place]) for name in names
         ]
         extra = [_rank_cell(ranks.get(method.name))] if ranks else []
-        rows.append(Row(cells=(cell, *rates, *extra), group=f"measured: {paper.board.where}"))
+        n = _count_cell(len(method.table.outcome))
+        rows.append(Row(cells=(cell, *rates, *extra, n), group=f"measured: {paper.board.where}"))
     blank = (Cell(text="-"),) * bool(ranks)
     published = [
-        Row(cells=(*row.cells, *blank), group=row.group) for row in rows_of(paper.published, names)
+        Row(cells=(*row.cells, *blank, _published_n(paper, row.cells[0].text)), group=row.group)
+        for row in rows_of(paper.published, names)
     ]
-    n = len(paper.methods[0].table.outcome) if paper.methods else 0
     return Table(
         id=paper.published.id,
         title=f"{paper.published.title}: ours, and as published",
@@ -102,17 +103,25 @@ def _table(paper: Paper, tasks: Mapping[str, tuple[str, ...]], on_error: OnError
             *(Column(name=name, kind="rate") for name in names),
             *((Column(name="average rank", kind="number", about="of the measured rows"),)
               if ranks else ()),
+            Column(name="n", kind="number", about="episodes behind the whole row"),
         ),
         rows=(*rows, *published),
         notes=(
-            f"In percent, with 95 % intervals; n = {n} in the first measured row. Published rows "
-            "without an interval have an unknown n.",
+            "In percent, with 95 % intervals. Published rows without one have an unknown n.",
             "Bold, among the measured: not significantly worse than the best of its column.",
             _SMALL,
             *((paper.note,) if paper.note else ()),
             *paper.published.notes,
         ),
     )  # fmt: skip
+
+
+def _count_cell(n: int | None) -> Cell:
+    return Cell(text="-", note="unknown") if n is None else Cell(text=str(n), value=float(n))
+
+
+def _published_n(paper: Paper, method: str) -> Cell:
+    return _count_cell(max(paper.published.row(method).n.values(), default=None))
 
 
 def _rank_cell(rank: float | None) -> Cell:

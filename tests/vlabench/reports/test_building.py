@@ -265,7 +265,7 @@ def test_a_papers_table_has_our_rows_and_apart_from_them_the_published_ones(fold
         "measured: s v1 under p@1", "measured: s v1 under p@1", "published: one view"
     ]  # fmt: skip
     assert [[c.text for c in row.cells] for row in found.rows] == [
-        ["SFT", "50.0", "75.0"], ["RL", "100.0", "100.0"], ["RL", "60.0", "70.5"]
+        ["SFT", "50.0", "75.0", "40"], ["RL", "100.0", "100.0", "40"], ["RL", "60.0", "70.5", "500"]
     ]  # fmt: skip
     assert "RL, Goal: NOT THE SAME: base is 'b', published is '7B'" in report.sections[0].text[0]
 
