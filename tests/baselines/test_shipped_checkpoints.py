@@ -10,7 +10,7 @@ from vlabench import load_policy, load_suite, prepare, read_run, success_rate
 from vlabench.errors import MissingExtraError
 from vlabench.evaluation import prepare_again
 from vlabench.recipe import read_recipe
-from vlabench.registry import recipe_paths
+from vlabench.registry import policy_ids, recipe_paths
 from vlabench_baselines.nanovla.checkpoint import WEIGHTS, read_checkpoint
 from vlabench_baselines.nanovla.shipped import SHIPPED
 
@@ -24,14 +24,22 @@ MEASURED = re.findall(
 )
 
 
+def _method(name: str) -> str:
+    """Return the policy whose checkpoint it is: `vla-rl` of `vla-rl-libero-privileged`."""
+    found = read_checkpoint(SHIPPED / name)
+    rest = f"-{found.origin.family}-{found.config.front}"
+    assert name.endswith(rest)
+    return name.removesuffix(rest)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_checkpoint_is_small_sound_and_named_after_what_it_is(name: str) -> None:
+    assert _method(name) in policy_ids()
     from vlabench_baselines.nanovla.model import num_parameters
 
     found = read_checkpoint(SHIPPED / name)
     assert num_parameters(found.load_model()) <= 5_000_000
     assert (SHIPPED / name / WEIGHTS).stat().st_size < 10_000_000
-    assert name == f"sft-{found.origin.family}-{found.config.front}"
     assert found.origin.protocol.startswith("training@")
     assert found.origin.commit
     assert not found.origin.commit.endswith("+"), "trained by code that is not committed"
@@ -48,7 +56,9 @@ def test_a_checkpoint_was_trained_by_the_recipe_that_comes_along(name: str) -> N
 def test_the_policy_takes_the_checkpoint_that_fits_the_suite(name: str) -> None:
     found = read_checkpoint(SHIPPED / name)
     suite, front = load_suite(found.origin.family), found.config.front
-    assert load_policy("sft", suite, settings={"front": front}).digest == found.digest
+    policy = load_policy(_method(name), suite, settings={"front": front})
+    assert policy.id == _method(name)
+    assert policy.digest == found.digest
 
 
 def test_without_torch_the_policy_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,5 +81,6 @@ def test_every_rate_on_the_page_is_that_of_its_run() -> None:
 
 @pytest.mark.sim
 def test_committed_runs_are_of_the_policies_that_come_along() -> None:
-    for path in sorted((ROOT / "results").rglob("sft/*.jsonl")):
-        prepare_again(read_run(path).header)
+    for method in sorted({_method(name) for name in NAMES}):
+        for path in sorted((ROOT / "results").rglob(f"{method}/*.jsonl")):
+            prepare_again(read_run(path).header)
