@@ -167,7 +167,11 @@ def prepare(
 
 
 def prepare_again(
-    header: RunHeader, *, workers: int = 1, settings: Mapping[str, str] | None = None
+    header: RunHeader,
+    *,
+    workers: int = 1,
+    settings: Mapping[str, str] | None = None,
+    wrap: Callable[[Policy], Policy] | None = None,
 ) -> Evaluation:
     """Prepare the evaluation that a run came from.
 
@@ -175,6 +179,7 @@ def prepare_again(
         header: Of the run.
         workers: Simulators side by side.
         settings: To change, of those that the run had.
+        wrap: See `prepare`.
 
     Raises:
         RecordError: If what is installed now plans other episodes, or is another policy.
@@ -187,6 +192,7 @@ def prepare_again(
         request=header.request,
         settings={**header.settings, **(settings or {})},
         workers=workers,
+        wrap=wrap,
     )
     for what, then, now in (
         ("suite version", header.suite_version, again.header.suite_version),

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from vlabench.demos.collect import prepare_recorded
 from vlabench.episode import EpisodeSpec
 from vlabench.errors import RecordError, UnknownNameError
-from vlabench.evaluation import Evaluation, prepare_again
+from vlabench.evaluation import Evaluation
 from vlabench.record import EpisodeRecord, Outcome, Run, Trace
 from vlabench.runners.processes import ProcessRunner
 from vlabench.runners.slot import Film
@@ -59,7 +60,7 @@ def verify_run(
     if not then:
         raise RecordError("the run holds no episode that ended in success or failure")
     count = workers or (1 if run.header.provenance.workers > 1 else 2)
-    evaluation = prepare_again(run.header, workers=count, settings=settings)
+    evaluation = prepare_recorded(run.header, workers=count, settings=settings)
     planned = [episode for episode in evaluation.plan.episodes if episode.key in then]
     sample = _spread(planned, episodes)[::-1]
     return _compare(evaluation, sample, then, ProcessRunner(count))
@@ -78,7 +79,7 @@ def film_episode(run: Run, key: str, path: Path) -> Difference:
         raise UnknownNameError("episode of this run", key, then)
     if path.suffix != ".mp4":
         raise RecordError(f"{path}: videos are MP4; name a file that ends in .mp4")
-    evaluation = prepare_again(run.header).keeping(path, video="all")
+    evaluation = prepare_recorded(run.header).keeping(path, video="all")
     folder = path.parent / f".{path.stem}.part"
     film = Film(which="all", folder=folder)
     evaluation = replace(evaluation, stage=replace(evaluation.stage, film=film))

@@ -457,3 +457,15 @@ def test_a_sheet_is_drawn_of_pictures_or_of_paths(
         contact_sheet(folder, tmp_path / "sheet.txt")
     with pytest.raises(DemoError, match=r"cannot write .*: No such file"):
         contact_sheet(folder, tmp_path / "nowhere" / "sheet.png")
+
+
+def test_a_sheet_of_many_tasks_is_about_as_wide_as_it_is_high(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    import imageio.v3 as imageio
+
+    for task in range(40):
+        demo = replace(made(f"kitchen/{task}"), images={}, state=np.zeros((5, 2), np.float32))
+        write_demo(tmp_path / f"{task}.hdf5", demo)
+    assert contact_sheet(tmp_path, tmp_path / "sheet.png") == 40
+    height, width = imageio.imread(tmp_path / "sheet.png").shape[:2]
+    assert 2 / 3 < width / height < 3 / 2

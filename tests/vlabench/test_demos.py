@@ -42,6 +42,7 @@ from vlabench.demos.collect import choose_cameras, training_rules
 from vlabench.errors import DemoError, PlanError, RecordError, SettingError, VlabenchError
 from vlabench.runners import Runner
 from vlabench.testing import check_policy
+from vlabench.verify import verify_run
 
 pytest.importorskip("h5py", reason="needs the extra: pip install 'vlabench-harness[demos]'")
 
@@ -210,6 +211,15 @@ def test_another_collection_in_the_same_folder_is_refused(
     with pytest.raises(RecordError, match=f"belongs to another run .*{said}"):
         collect(tmp_path, **changed)
     assert files(tmp_path) == before
+
+
+def test_a_collection_verifies_with_its_noise(tmp_path: Path) -> None:
+    third = Recording(noise=1 / 3)  # more digits than are usually written
+    found = read_run(collect(tmp_path, settings=SLOW, recording=third) / "run.jsonl")
+    assert [one.where for one in verify_run(found, episodes=3, workers=1)] == ["", "", ""]
+    other = {**found.header.settings, "demos.noise": "0.333333"}
+    changed = replace(found, header=replace(found.header, settings=other))
+    assert all("actions differ" in one.where for one in verify_run(changed, episodes=3, workers=1))
 
 
 def test_demonstrations_of_unknown_origin_are_not_mixed_in(tmp_path: Path) -> None:

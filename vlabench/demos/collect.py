@@ -20,11 +20,11 @@ from vlabench.demos.storage import Demo, Origin, demo_path, require_h5py, write_
 from vlabench.env import Observation
 from vlabench.episode import EpisodeSpec
 from vlabench.errors import DemoError, PlanError, SettingError
-from vlabench.evaluation import Evaluation, prepare
+from vlabench.evaluation import Evaluation, prepare, prepare_again
 from vlabench.plan import PlanRequest
 from vlabench.policy import Decision, Policy
 from vlabench.protocol import Protocol
-from vlabench.record import EpisodeRecord, Outcome, Run
+from vlabench.record import EpisodeRecord, Outcome, Run, RunHeader
 from vlabench.registry import load_suite
 from vlabench.runners import Runner, Stage
 from vlabench.spaces import Camera, Gripper, ObservationSpec
@@ -34,6 +34,9 @@ _HOLD_STEPS = 4
 """How long one draw of noise is executed: single steps of it average out and push nothing away."""
 _NOISE_STREAM = 0x4E6F6973
 """Keeps the draws of noise apart from those that the expert makes with the same seed."""
+_SETTINGS = "demos."
+_NOISE = f"{_SETTINGS}noise"
+"""What a collection's run file says of the noise, beside the settings of suite and expert."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,11 +269,39 @@ def prepare_collection(
         workers=workers,
         wrap=lambda expert: Recorder(expert, rules, recording),
     )
-    said = {"demos.noise": f"{recording.noise:g}"}
+    said = {_NOISE: _text(recording.noise)}
     if recording.cameras:
-        said["demos.cameras"] = ", ".join(map(str, recording.cameras))
+        said[f"{_SETTINGS}cameras"] = ", ".join(map(str, recording.cameras))
     header = replace(evaluation.header, settings={**evaluation.header.settings, **said})
     return Collection(evaluation=replace(evaluation, header=header))
+
+
+def prepare_recorded(
+    header: RunHeader, *, workers: int = 1, settings: Mapping[str, str] | None = None
+) -> Evaluation:
+    """Prepare the evaluation that a run came from, which may have been a collection.
+
+    A collection's noise is executed again; the pictures that it kept are not drawn again.
+
+    Args:
+        header: Of the run.
+        workers: Simulators side by side.
+        settings: To change, of those that the run had.
+
+    Raises:
+        VlabenchError: As `vlabench.evaluation.prepare_again` does.
+    """
+    if _NOISE not in header.settings:
+        return prepare_again(header, workers=workers, settings=settings)
+    given = {k: v for k, v in header.settings.items() if not k.startswith(_SETTINGS)}
+    rules = load_suite(header.suite_id).protocol(header.protocol)
+    recording = Recording(noise=float(header.settings[_NOISE]))
+    return prepare_again(
+        replace(header, settings=given),
+        workers=workers,
+        settings=settings,
+        wrap=lambda expert: Recorder(expert, rules, recording),
+    )
 
 
 def training_rules(suite_id: str, protocol: str | None = None) -> Protocol:
@@ -330,6 +361,11 @@ def _words(camera: Camera) -> tuple[str, ...]:
     size = f"{camera.width}x{camera.height}"
     square = (str(camera.width),) if camera.width == camera.height else ()
     return (size, *square, camera.orientation.value, camera.quality.value)
+
+
+def _text(number: float) -> str:
+    """Return a number as it is usually written, with all its digits where those are needed."""
+    return short if float(short := f"{number:g}") == number else repr(number)
 
 
 def _union(

@@ -1,5 +1,6 @@
 """What a folder of demonstrations holds: in numbers, and on one sheet to look at."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -152,22 +153,31 @@ def contact_sheet(path: Path, out: Path) -> int:
     drawn = [_shown_pictures(demo) for demo in islice(first_of_each_task(path), SHEET_TASKS)]
     tasks = len(drawn) if len(drawn) < SHEET_TASKS else len({*map(_label, _lean(path))})
     columns = max(len(_panels(demo)) for demo in drawn)
-    size = (max(columns, 4) * _INCHES, len(drawn) * (_INCHES + 0.25) + 0.3)
-    figure = figures.Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(len(drawn), columns, squeeze=False)
-    for row, demo in zip(grid, drawn, strict=True):
-        for axes, draw in zip_longest(row, _panels(demo)):
-            axes.tick_params(labelsize=5)
-            if draw is None:
-                axes.axis("off")
-            else:
-                draw(axes)
-        row[0].set_title(f"{_label(demo)}: {demo.instruction}", fontsize=7, loc="left")
+    width, height = max(columns, 4) * _INCHES, _INCHES + 0.25
+    strips = max(1, round(math.sqrt(len(drawn) * height / width)))  # about as wide as it is high
+    rows = math.ceil(len(drawn) / strips)
+    figure = figures.Figure(figsize=(strips * width, rows * height + 0.3), layout="constrained")
+    for strip, part in enumerate(figure.subfigures(1, strips, squeeze=False)[0]):
+        grid = part.subplots(rows, columns, squeeze=False)
+        for row, demo in zip_longest(grid, drawn[strip * rows : (strip + 1) * rows]):
+            _draw_row(row, demo)
     try:
         figure.savefig(out, dpi=120)
     except OSError as error:
         raise DemoError(f"cannot write {out}: {error.strerror}") from error
     return tasks
+
+
+def _draw_row(row: Sequence[Any], demo: Demo | None) -> None:
+    """Draw a task's demonstration into a row of axes, or leave the row empty."""
+    for axes, draw in zip_longest(row, _panels(demo) if demo else ()):
+        axes.tick_params(labelsize=5)
+        if draw is None:
+            axes.axis("off")
+        else:
+            draw(axes)
+    if demo:
+        row[0].set_title(f"{_label(demo)}: {demo.instruction}", fontsize=7, loc="left")
 
 
 def _figures() -> Any:
