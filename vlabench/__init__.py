@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vlabench.env import Env as Env
+    from vlabench.env import Graded as Graded
     from vlabench.env import Observation as Observation
     from vlabench.env import Step as Step
     from vlabench.episode import EpisodeSpec as EpisodeSpec
@@ -46,9 +47,11 @@ if TYPE_CHECKING:
     from vlabench.spaces import Orientation as Orientation
     from vlabench.spaces import Rotation as Rotation
     from vlabench.store import RunWriter as RunWriter
+    from vlabench.store import read_results as read_results
     from vlabench.store import read_run as read_run
     from vlabench.suite import Suite as Suite
     from vlabench.suite import Task as Task
+    from vlabench.table import Results as Results
 
 _HOME = {
     "ActionSpec": "spaces",
@@ -59,6 +62,7 @@ _HOME = {
     "EpisodeRecord": "record",
     "EpisodeSpec": "episode",
     "Estimate": "metrics",
+    "Graded": "env",
     "Gripper": "spaces",
     "Observation": "env",
     "ObservationSpec": "spaces",
@@ -68,6 +72,7 @@ _HOME = {
     "Policy": "policy",
     "ProcessRunner": "runners.processes",
     "Protocol": "protocol",
+    "Results": "table",
     "Rotation": "spaces",
     "Rules": "metrics",
     "Run": "record",
@@ -88,6 +93,7 @@ _HOME = {
     "prepare": "evaluation",
     "protocol_diff": "protocol",
     "read_frame": "frames",
+    "read_results": "store",
     "read_run": "store",
     "success_rate": "metrics",
     "suite_ids": "registry",

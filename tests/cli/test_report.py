@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,79 @@ def test_a_folder_is_all_its_runs(runs: tuple[Path, Path], tmp_path: Path) -> No
     assert len(table.read_text().splitlines()) == 3
 
 
+def copies(runs: tuple[Path, Path], folder: Path) -> tuple[Path, Path]:
+    """Copy both runs, so that films beside one test's are not beside another's."""
+    slow, fast = (Path(shutil.copy(run, folder)) for run in runs)
+    return slow, fast
+
+
+def films(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.mp4"))
+
+
+def embedded(page: Path) -> int:
+    return page.read_text().count('src="data:video/mp4;base64,')
+
+
+def test_missing_films_are_made_once_and_shown(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    slow, fast = copies(runs, tmp_path)
+    asked = (slow, fast, "--formats", "html", "--film", "2", "--out")
+
+    done = report(*asked, tmp_path / "one")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count(": filmed point-reach/") == 4
+    kept = films(tmp_path)
+    stems = {path.partition("/")[2] for path in kept}
+    assert kept == [f"{run.stem}.videos/{stem}" for run in (slow, fast) for stem in sorted(stems)]
+    assert len(stems) == 2
+    assert embedded(tmp_path / "one" / "report.html") == 4
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+    made = digests(tmp_path)
+    again = report(*asked, tmp_path / "other")
+    assert again.stderr == ""
+    assert made.items() <= digests(tmp_path).items()
+    assert digests(tmp_path / "one") == digests(tmp_path / "other")
+
+
+def test_a_film_shows_what_was_recorded_or_is_none(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    slow, fast = copies(runs, tmp_path)
+    fast.write_text(re.sub(r'"states": "\w{8}', '"states": "00000000', fast.read_text()))
+
+    done = report(slow, fast, "--out", tmp_path / "r", "--film", "1", "--formats", "html")
+    assert done.exit_code == 0, done.output
+    *_, problem = done.stderr.splitlines()
+    assert problem.startswith(f"vlabench: {fast}: no film of point-reach/")
+    assert problem.endswith("not the recorded trajectory: the initial state differs")
+    assert [Path(film).parent.name for film in films(tmp_path)] == [f"{slow.stem}.videos"]
+    assert embedded(tmp_path / "r" / "report.html") == 1
+    assert not fast.with_suffix(".videos").exists()
+
+
+def test_a_run_that_cannot_be_run_again_here_is_said_once(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    paths = copies(runs, tmp_path)
+    for path in paths:
+        path.write_text(path.read_text().replace('"policy_digest": "', '"policy_digest": "0'))
+
+    done = report(*paths, "--out", tmp_path / "r", "--film", "3", "--formats", "html", "--json")
+    assert done.exit_code == 0, done.output
+    assert [line.partition(" and what")[0] for line in done.stderr.splitlines()] == [
+        f"vlabench: {path}: no films: the run was made with policy digest 0" for path in paths
+    ]
+    assert json.loads(done.stdout)["verdicts"]
+    assert films(tmp_path) == []
+
+
+def test_where_there_is_nothing_to_film_that_is_said(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    done = report(runs[0], "--out", tmp_path, "--film", "1", "--formats", "html")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.startswith("vlabench: nothing to film")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -91,6 +166,7 @@ def test_a_folder_is_all_its_runs(runs: tuple[Path, Path], tmp_path: Path) -> No
         (["{}", "--formats", "docx"], "'docx' is unknown; known: md, html"),
         (["x={0}", "x={0}"], "are runs of one checkpoint on one plan"),
         (["{}", "--margin", "500"], "margin"),
+        (["{}", "--film", "1", "--formats", "md,csv"], "leaves it out; add html"),
         (["{}", "--curve", "{}"], "has no column 'success'"),
     ],
 )

@@ -1,5 +1,7 @@
 """The command that writes reports."""
 
+import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,6 +45,17 @@ def report(
     formats: Annotated[
         str, typer.Option("--formats", help="Some of md, html, tex, csv, png, pdf.", metavar="LIST")
     ] = "md,html,tex,csv,png,pdf",
+    film: Annotated[
+        int,
+        typer.Option(
+            "--film",
+            min=0,
+            help="Film so many of the episodes in which one of two succeeded alone, spread over "
+            "all, both sides, by running them again; needs OpenGL. Films are kept beside the "
+            "results files, so that a second report finds them.",
+            metavar="N",
+        ),
+    ] = 0,
     margin: Margin = 3.0,
     unpaired: Unpaired = False,
     on_error: OnErrorOption = "raise",
@@ -59,13 +72,19 @@ def report(
     from vlabench.reports.writing import write_report
 
     chosen = _formats(formats)
+    if film and "html" not in chosen:
+        raise typer.BadParameter(
+            f"--film {film}: films are in html, and --formats {formats!r} leaves it out; add html"
+        )
     if len(runs) == 1 and runs[0].endswith(".toml"):
-        found = report_of_file(Path(runs[0]))
+        build = partial(report_of_file, Path(runs[0]))
     else:
         rules = rules_of(margin, unpaired, on_error)
-        found = build_report(
-            request_of_arguments(runs, curve or [], sweep or [], title=title, rules=rules)
-        )
+        request = request_of_arguments(runs, curve or [], sweep or [], title=title, rules=rules)
+        build = partial(build_report, request)
+    found = build()
+    if film and _film(found, film, quiet=as_json):
+        found = build()
     files = write_report(found, out, chosen)
     if as_json:
         verdicts = [{"verdict": f.verdict, "where": f.where, "sentence": f.sentence}
@@ -83,6 +102,33 @@ def _formats(text: str) -> tuple[str, ...]:
         if name not in FORMATS:
             raise typer.BadParameter(f"--formats {name!r} is unknown; known: {', '.join(FORMATS)}")
     return chosen
+
+
+def _film(found: "Report", count: int, *, quiet: bool) -> bool:
+    """Film episodes, and say how that goes; return whether there are films now that were not."""
+    from vlabench.errors import VlabenchError
+    from vlabench.reports.filming import film_run, missing_films, repeatable_episodes
+
+    if not repeatable_episodes(found):
+        _warn("nothing to film: there is no episode to run again that one of two solved alone")
+    new = 0
+    for path, keys in missing_films(found, count).items():
+        if not quiet:
+            print(f"{path}: episodes to run again and film: {len(keys)}", file=sys.stderr)
+        try:
+            for key, problem in film_run(path, keys):
+                new += not problem
+                if problem:
+                    _warn(f"{path}: no film of {key}: {problem}")
+                elif not quiet:
+                    print(f"{path}: filmed {key}", file=sys.stderr, flush=True)
+        except VlabenchError as error:  # as of a run whose checkpoint is gone; others may do
+            _warn(f"{path}: no films: {error}")
+    return new > 0
+
+
+def _warn(text: str) -> None:
+    print(f"vlabench: {text}", file=sys.stderr, flush=True)
 
 
 def _say(found: "Report", files: "Sequence[Path]") -> None:

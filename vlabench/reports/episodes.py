@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vlabench.episode import EpisodeSpec
 from vlabench.errors import VlabenchError
 from vlabench.evaluation import beside
 from vlabench.record import EpisodeRecord, Outcome
 from vlabench.reports.boards import Method
 from vlabench.reports.model import Discordant, Side
-from vlabench.runners.slot import file_stem
+from vlabench.runners.slot import Film
 from vlabench.store import read_records
 from vlabench.table import Results, Table
 
@@ -32,13 +33,22 @@ def discordant_episodes(where: str, a: Method, b: Method) -> list[Discordant]:
     one, other = a.runs[0], b.runs[0]
     instructions = _instructions(one)
     places = apart(one.table, other.table)
-    if len(places) > MOST:
-        places = places[np.linspace(0, len(places) - 1, MOST).astype(int)]
+    places = places[spread(len(places), MOST)]
     records = (_records(run, places) for run in (one, other))
     return [
         _episode(where, instructions, (a, b), place, pair)
         for place, pair in zip(places.tolist(), zip(*records, strict=True), strict=True)
     ]
+
+
+def spread(n: int, count: int) -> NDArray[np.int64]:
+    """Return so many of the places 0 to n - 1, in order and as far apart as can be, or all."""
+    return np.linspace(0, n - 1, min(count, n)).astype(np.int64)
+
+
+def film_path(run: Path, episode: EpisodeSpec) -> Path:
+    """Return where `vlabench run --video` leaves the video of an episode of a results file."""
+    return Film(folder=beside(run, "videos")).path(episode)
 
 
 def parted(a: EpisodeRecord, b: EpisodeRecord) -> tuple[int, int] | None:
@@ -101,22 +111,18 @@ def _records(run: Results, places: NDArray[np.int64]) -> Sequence[EpisodeRecord 
 
 def _side(method: Method, place: int, record: EpisodeRecord | None) -> Side:
     run = method.runs[0]
-    video = _video(run.path, record) if run.path and record else ""
+    video = film_path(run.path, record.episode) if run.path and record else None
+    filmed = video is not None and video.is_file()
     repeatable = run.path is not None and run.header.ingested is None
     film = f"vlabench replay {run.path} '{run.table.key(place)}' --video episode.mp4"
     return Side(
         name=method.name,
         outcome=str(Outcome.SUCCESS if run.table.outcome[place] == 1 else Outcome.FAILURE),
         steps=int(run.table.steps[place]),
-        video=video,
-        film=film if repeatable and not video else "",
+        video=str(video) if filmed else "",
+        film=film if repeatable and not filmed else "",
+        run=str(run.path) if repeatable else "",
     )
-
-
-def _video(path: Path, record: EpisodeRecord) -> str:
-    """Return the video that `vlabench run --video` left of an episode beside its results file."""
-    video = beside(path, "videos") / f"{file_stem(record.episode)}.mp4"
-    return str(video) if video.is_file() else ""
 
 
 def _instructions(run: Results) -> dict[str, str]:

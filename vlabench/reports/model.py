@@ -155,6 +155,7 @@ class Side:
         steps: Control steps.
         video: MP4 of it, beside the report or anywhere else; empty where it was not filmed.
         film: The command that films it.
+        run: The results file that it can be run again from; empty where it cannot.
     """
 
     name: str
@@ -162,6 +163,7 @@ class Side:
     steps: int
     video: str = ""
     film: str = ""
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

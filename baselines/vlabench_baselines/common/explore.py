@@ -134,7 +134,7 @@ class Explorer:
         """Begin an episode; see `Policy.reset`."""
         self._slots[slot] = self._trails[episode.key] = _Trail(episode.policy_seed)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Decision:
         """Draw decisions; see `Policy.act`."""
         trails = [self._slots[slot] for slot in slots]

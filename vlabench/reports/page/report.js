@@ -161,7 +161,7 @@ function filterEpisodes() {
   const wanted = words($("input", $(".master")).value);
   explorer.found = all.filter((episode) => {
     episode.text ??= [
-      episode.key, episode.task, episode.instruction, episode.where, `only ${episode.alone}`,
+      episode.key, episode.task, episode.instruction, episode.where, alone(episode),
       shortApart(episode),
     ].join("\n").toLowerCase();
     return wanted.every((word) => episode.text.includes(word));
@@ -186,6 +186,11 @@ function listEpisodes() {
     `${page * PAGE + 1} to ${page * PAGE + shown.length} of ${found.length}`;
 }
 
+function alone(episode) {
+  const filmed = episode.sides.some((side) => side.video);
+  return `only ${episode.alone}${filmed ? ", filmed" : ""}`;
+}
+
 function linkTo(episode, current) {
   const item = $("#episode-link").content.cloneNode(true);
   const link = $("a", item);
@@ -193,7 +198,7 @@ function linkTo(episode, current) {
   if (current) link.setAttribute("aria-current", "true");
   $(".what", item).textContent = episode.instruction || episode.task;
   $(".key", item).textContent = episode.key;
-  $(".alone", item).textContent = `only ${episode.alone}`;
+  $(".alone", item).textContent = alone(episode);
   $(".apart", item).textContent = shortApart(episode);
   return item;
 }
