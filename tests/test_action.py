@@ -1,5 +1,6 @@
 """The GitHub Action and its workflow say what the commands take, and do what they say."""
 
+import itertools
 import os
 import re
 import shlex
@@ -13,7 +14,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from vlabench import read_run, suite_ids
+from vlabench import load_suite, read_run
 from vlabench.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -63,21 +64,43 @@ def test_outputs_come_from_steps_that_write_them() -> None:
         assert f"{name}=" in scripts[step]
 
 
-def test_the_workflow_asks_for_what_the_baseline_was_made_of() -> None:
-    (use,) = [
-        step["with"]
-        for step in WORKFLOWS["regression.yml"]["jobs"]["gate"]["steps"]
-        if step.get("uses") == "./"
-    ]
-    assert set(use) <= set(ACTION["inputs"])
+def combinations(matrix: dict[str, Any]) -> list[dict[str, str]]:
+    """What a matrix stands for, as GitHub says: an inclusion that overwrites nothing adds to it."""
+    axes = {name: values for name, values in matrix.items() if name != "include"}
+    found = [dict(zip(axes, each, strict=True)) for each in itertools.product(*axes.values())]
+    for more in matrix["include"]:
+        kept = [name for name in axes if name in more]
+        fits = [one for one in found if all(one[name] == more[name] for name in kept)]
+        for one in fits:
+            one |= more
+        found += [dict(more)] if not fits else []
+    return found
+
+
+GATE = WORKFLOWS["regression.yml"]["jobs"]["gate"]
+PLANS = combinations(GATE["strategy"]["matrix"])
+
+
+def test_the_workflow_holds_every_committed_run_of_the_plan() -> None:
+    found = {f"{plan['suite']}-{plan['policy']}.jsonl" for plan in PLANS}
+    assert found == {path.name for path in (ROOT / "results" / "gate").iterdir()}
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: f"{plan['suite']}-{plan['policy']}")
+def test_the_workflow_asks_for_what_the_baseline_was_made_of(plan: dict[str, str]) -> None:
+    (step,) = [step["with"] for step in GATE["steps"] if step.get("uses") == "./"]
+    assert set(step) <= set(ACTION["inputs"])
     required = {name for name, declared in ACTION["inputs"].items() if declared.get("required")}
-    assert required <= set(use)
-    assert use["suite"] in suite_ids()
-    (path,) = (ROOT / use["baseline"]).glob("*.jsonl")
-    header = read_run(path).header
+    assert required <= set(step)
+    use = {
+        name: re.sub(r"\$\{\{ matrix\.(\w+) \}\}", lambda found: plan[found[1]], value)
+        for name, value in step.items()
+    }
+    header = read_run(ROOT / use["baseline"]).header
     assert (header.suite_id, header.policy_id) == (use["suite"], use["policy"])
-    assert header.protocol.partition("@")[0] == use["protocol"]
+    assert header.request.tasks == use["tasks"]
     assert str(header.request.episodes) == use["episodes"]
+    assert header.protocol == load_suite(use["suite"]).protocols[0].name
     assert str(header.request.seed) == use.get("seed", ACTION["inputs"]["seed"]["default"])
     assert header.settings == {}
 

@@ -102,19 +102,20 @@ def _print_one(c: Comparison) -> None:
 
 
 def _effects(e: Evidence) -> Table:
-    """Tabulate each task, then the suite under both questions."""
+    """Tabulate each task, each group of tasks, then the suite under both questions."""
     names = ("A alone", "B alone") if e.pairs else ()
     table = Table(
         "task", "n", "A", "B", *names, "B - A, points", "95 % interval", "p", "p, Holm",
         box=None, pad_edge=False,
     )  # fmt: skip
-    for task in e.tasks:
-        table.add_row(
-            task.task_id, str(task.difference.n), f"{task.rate_a:.1%}", f"{task.rate_b:.1%}",
-            *_alone(task.pairs), *_cells(task.difference),
-            p_text(task.p_value), p_text(task.p_adjusted),
-        )  # fmt: skip
-    table.add_section()
+    for effects in (e.tasks, e.groups):
+        for each in effects:
+            table.add_row(
+                each.name, str(each.difference.n), f"{each.rate_a:.1%}", f"{each.rate_b:.1%}",
+                *_alone(each.pairs), *_cells(each.difference),
+                p_text(each.p_value), p_text(each.p_adjusted),
+            )  # fmt: skip
+        table.add_section()
     rates = (f"{e.rate_a.value:.1%}", f"{e.rate_b.value:.1%}", *_alone(e.pairs))
     for name, difference in (("these tasks", e.difference), ("new tasks like these", e.new_tasks)):
         if difference:

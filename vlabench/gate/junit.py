@@ -41,10 +41,10 @@ def _suite(entry: Entry) -> ET.Element:
     if kind := _ELEMENTS.get(judgement.status):
         _tell(run, kind, judgement.status, f"{sentence(entry)}\n{_lost(entry)}")
     evidence = judgement.comparison.evidence
-    worse = {task.task_id for task in judgement.worse}
+    worse = {task.name for task in judgement.worse}
     for task in evidence.tasks if evidence else ():
-        case = _case(suite, entry, task.task_id)
-        if task.task_id in worse:
+        case = _case(suite, entry, task.name)
+        if task.name in worse:
             _tell(case, "failure", Status.REGRESSION, task_change(task))
     cases = suite.findall("testcase")
     suite.set("tests", str(len(cases)))

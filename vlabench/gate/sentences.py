@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from vlabench.gate.report import Entry, Gate
-from vlabench.metrics.comparison import Evidence, TaskEffect
+from vlabench.metrics.comparison import Effect, Evidence
 from vlabench.metrics.estimate import Estimate
 from vlabench.metrics.regression import Status
 
@@ -60,7 +60,7 @@ def rates(evidence: Evidence) -> tuple[str, str]:
     return _rate(a), _rate(b)
 
 
-def task_change(task: TaskEffect) -> str:
+def task_change(task: Effect) -> str:
     """Write what happened to one task."""
     told = change(task.difference, paired=task.pairs is not None)
     return f"{task.rate_a:.1%} to {task.rate_b:.1%}, {told}"

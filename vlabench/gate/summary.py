@@ -23,7 +23,7 @@ def _lines(gate: Gate) -> Iterator[str]:
     for entry in gate.entries:
         yield from ("", f"- {_text(sentence(entry))}")
         yield from (f"- note: {_text(note)}" for note in entry.judgement.comparison.notes)
-        yield from (f"- {_text(t.task_id)}: {task_change(t)}" for t in entry.judgement.worse)
+        yield from (f"- {_text(t.name)}: {task_change(t)}" for t in entry.judgement.worse)
         if entry.changed:
             yield from _changes(entry)
     for path in gate.extra:

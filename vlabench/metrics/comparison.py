@@ -33,20 +33,21 @@ class Pairs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskEffect:
-    """One task of a comparison.
+class Effect:
+    """One task of a comparison, or a group of tasks.
 
     Attributes:
-        task_id: The task.
-        rate_a: Success rate of a.
+        name: The task, `libero-goal/3`, or the group, `libero-goal/*`.
+        rate_a: Success rate of a, the mean over a group's tasks.
         rate_b: Success rate of b.
         pairs: The table of pairs; None without pairing.
         difference: Rate of b less that of a.
-        p_value: Of the exact test on this task alone.
-        p_adjusted: After Holm, over all tasks: below 0.05, this task differs, whatever the others.
+        p_value: Of the exact test on this task or group alone.
+        p_adjusted: After Holm, over all tasks, or all groups: below 0.05, this one differs,
+            whatever the others.
     """
 
-    task_id: str
+    name: str
     rate_a: float
     rate_b: float
     pairs: Pairs | None
@@ -84,6 +85,7 @@ class Evidence:
         bounds: The difference, were all errors left out to speak against b, and for b; None where
             none were left out.
         tasks: Each task.
+        groups: Tasks with one beginning, up to the slash, together; none where all have the same.
     """
 
     rate_a: Estimate
@@ -95,7 +97,8 @@ class Evidence:
     p_adjusted: float
     test: str
     bounds: tuple[float, float] | None
-    tasks: tuple[TaskEffect, ...]
+    tasks: tuple[Effect, ...]
+    groups: tuple[Effect, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

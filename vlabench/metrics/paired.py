@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from vlabench.metrics.comparison import (
     Comparison,
+    Effect,
     Evidence,
     More,
     Pairs,
     Rules,
-    TaskEffect,
     Verdict,
 )
 from vlabench.metrics.estimate import Estimate
@@ -224,8 +224,22 @@ def _paired_evidence(a: Table, b: Table, ended: NDArray[np.bool_], rules: Rules)
         p_adjusted=p_value,
         test="exact McNemar",
         bounds=_bounds(a, b) if excluded else None,
-        tasks=_with_holm([_task_pairs(task, one, other, rules) for task in np.unique(one.task)]),
-    )
+        tasks=_with_holm([
+            _paired_effect(one.tasks[task], one.of_task(task), other.of_task(task), rules)
+            for task in np.unique(one.task)
+        ]),
+        groups=_with_holm([
+            _paired_effect(name, one.rows(mask), other.rows(mask), rules)
+            for name, mask in _groups(one).items()
+        ]),
+    )  # fmt: skip
+
+
+def _groups(table: Table) -> dict[str, NDArray[np.bool_]]:
+    """Return the rows of tasks with one beginning; nothing where all have the same."""
+    names = np.array([f"{task.partition('/')[0]}/*" for task in table.tasks])[table.task]
+    found = {str(name): names == name for name in dict.fromkeys(names)}
+    return found if len(found) > 1 else {}
 
 
 def _pairs(a: NDArray[np.int64], b: NDArray[np.int64]) -> Pairs:
@@ -279,23 +293,25 @@ def _tango(change: NDArray[np.float64], table: Table, mean: Mean, z: float) -> t
     return min(float(low), mean.value), max(float(high), mean.value)
 
 
-def _task_pairs(task: int, a: Table, b: Table, rules: Rules) -> TaskEffect:
-    one, other = a.of_task(task), b.of_task(task)
-    pairs = _pairs(one.outcome, other.outcome)
-    change = (other.outcome - one.outcome).astype(np.float64)
-    p_value = mcnemar(*_states(change, one))
-    return TaskEffect(
-        task_id=a.tasks[task],
-        rate_a=(pairs.both + pairs.only_a) / pairs.n,
-        rate_b=(pairs.both + pairs.only_b) / pairs.n,
-        pairs=pairs,
-        difference=_difference(change, one, rules),
+def _paired_effect(name: str, a: Table, b: Table, rules: Rules) -> Effect:
+    change = (b.outcome - a.outcome).astype(np.float64)
+    p_value = mcnemar(*_states(change, a))
+    return Effect(
+        name=name,
+        rate_a=_mean(a),
+        rate_b=_mean(b),
+        pairs=_pairs(a.outcome, b.outcome),
+        difference=_difference(change, a, rules),
         p_value=p_value,
         p_adjusted=p_value,
     )
 
 
-def _with_holm(effects: Sequence[TaskEffect]) -> tuple[TaskEffect, ...]:
+def _mean(table: Table) -> float:
+    return over_these_tasks(table.outcome.astype(np.float64), table.task, table.state).value
+
+
+def _with_holm(effects: Sequence[Effect]) -> tuple[Effect, ...]:
     adjusted = holm([effect.p_value for effect in effects])
     return tuple(replace(e, p_adjusted=p) for e, p in zip(effects, adjusted, strict=True))
 
@@ -317,7 +333,7 @@ def _unpaired_evidence(all_a: Table, all_b: Table, rules: Rules) -> Evidence | N
         return None
     excluded = len(a.outcome) + len(b.outcome) < len(all_a.outcome) + len(all_b.outcome)
     p_value, test = unpaired_test(*_sums(a), *_sums(b))
-    tasks = np.intersect1d(a.task, b.task)
+    groups_a, groups_b = _groups(a), _groups(b)
     return Evidence(
         rate_a=rate_of(a, confidence=rules.confidence),
         rate_b=rate_of(b, confidence=rules.confidence),
@@ -328,8 +344,16 @@ def _unpaired_evidence(all_a: Table, all_b: Table, rules: Rules) -> Evidence | N
         p_adjusted=p_value,
         test=test,
         bounds=_bounds(all_a, all_b) if excluded else None,
-        tasks=_with_holm([_task_unpaired(task, a, b, rules) for task in tasks]),
-    )
+        tasks=_with_holm([
+            _unpaired_effect(a.tasks[task], a.of_task(task), b.of_task(task), rules)
+            for task in np.intersect1d(a.task, b.task)
+        ]),
+        groups=_with_holm([
+            _unpaired_effect(name, a.rows(groups_a[name]), b.rows(groups_b[name]), rules)
+            for name in groups_a
+            if name in groups_b
+        ]),
+    )  # fmt: skip
 
 
 def _sums(table: Table) -> tuple[int, int]:
@@ -356,15 +380,14 @@ def _unpaired_difference(a: Table, b: Table, rules: Rules) -> Estimate:
     )
 
 
-def _task_unpaired(task: int, a: Table, b: Table, rules: Rules) -> TaskEffect:
-    one, other = a.of_task(task), b.of_task(task)
-    p_value, _ = unpaired_test(*_sums(one), *_sums(other))
-    return TaskEffect(
-        task_id=a.tasks[task],
-        rate_a=float(one.outcome.mean()),
-        rate_b=float(other.outcome.mean()),
+def _unpaired_effect(name: str, a: Table, b: Table, rules: Rules) -> Effect:
+    p_value, _ = unpaired_test(*_sums(a), *_sums(b))
+    return Effect(
+        name=name,
+        rate_a=_mean(a),
+        rate_b=_mean(b),
         pairs=None,
-        difference=_unpaired_difference(one, other, rules),
+        difference=_unpaired_difference(a, b, rules),
         p_value=p_value,
         p_adjusted=p_value,
     )

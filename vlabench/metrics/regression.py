@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from vlabench.metrics.comparison import Comparison, Evidence, Rules, TaskEffect
+from vlabench.metrics.comparison import Comparison, Effect, Evidence, Rules
 from vlabench.metrics.estimate import Estimate
 from vlabench.metrics.paired import compare_runs
 from vlabench.metrics.significance import holm
@@ -41,7 +41,7 @@ class Judgement:
     comparison: Comparison
     status: Status
     reasons: tuple[str, ...]
-    worse: tuple[TaskEffect, ...] = ()
+    worse: tuple[Effect, ...] = ()
     p_value: float | None = None
 
 
@@ -131,7 +131,7 @@ def _surely_worse(difference: Estimate, p_value: float, rules: Rules) -> bool:
     return difference.high < 0 and rejected and difference.low <= -rules.margin
 
 
-def _several(evidence: Evidence) -> tuple[TaskEffect, ...]:
+def _several(evidence: Evidence) -> tuple[Effect, ...]:
     """Return the tasks, unless there is one only, which is the run once more."""
     return evidence.tasks if len(evidence.tasks) > 1 else ()
 
@@ -141,7 +141,7 @@ def _p_worse(difference: Estimate, p_value: float) -> float:
     return p_value / 2 if difference.value < 0 else 1.0
 
 
-def _fall(task: TaskEffect) -> str:
+def _fall(task: Effect) -> str:
     low, high = 100 * task.difference.low, 100 * task.difference.high
     change = f"{100 * task.difference.value:+.1f} points [{low:.1f}, {high:.1f}]"
-    return f"task {task.task_id} alone is worse: {change}, n = {task.difference.n}"
+    return f"task {task.name} alone is worse: {change}, n = {task.difference.n}"

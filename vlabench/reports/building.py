@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vlabench.errors import RecordError
-from vlabench.metrics.comparison import Comparison, Rules, Verdict
+from vlabench.metrics.comparison import Comparison, Effect, Pairs, Rules, Verdict
 from vlabench.metrics.counts import OnError
 from vlabench.metrics.curves import Curve, stability_of_curves
 from vlabench.metrics.estimate import Estimate
@@ -278,26 +278,25 @@ def _pairs_table(board: Board, found: Sequence[Comparison]) -> Table:
     rows = []
     for c in found:
         e = c.evidence
-        alone = (e.pairs.only_a, e.pairs.only_b) if e and e.pairs else (None, None)
-        rows.append(
-            Row(
-                cells=(
-                    Cell(text=c.b),
-                    Cell(text=c.a),
-                    Cell(text=str(c.verdict), note="; ".join(c.reasons)),
-                    points_cell(e.difference if e else None),
-                    points_cell(e.new_tasks if e else None),
-                    Cell(text=p_text(e.p_adjusted), value=e.p_adjusted) if e else Cell(text="-"),
-                    *(_count(n) for n in reversed(alone)),
-                )
-            )
+        cells = (
+            Cell(text=c.b),
+            Cell(text=c.a),
+            Cell(text="all"),
+            Cell(text=str(c.verdict), note="; ".join(c.reasons)),
+            points_cell(e.difference if e else None),
+            points_cell(e.new_tasks if e else None),
+            Cell(text=p_text(e.p_adjusted), value=e.p_adjusted) if e else Cell(text="-"),
+            *_alone(e.pairs if e else None),
         )
+        rows.append(Row(cells=cells))
+        rows += [_group_row(c, group) for group in (e.groups if e else ())]
     return Table(
         id=f"{board.id}-pairs",
         title=f"Pairs on {board.where}",
         columns=(
             Column(name="B"),
             Column(name="A"),
+            Column(name="tasks"),
             Column(name="B is"),
             Column(name="B - A, these tasks", kind="points"),
             Column(name="B - A, new tasks", kind="points"),
@@ -307,10 +306,31 @@ def _pairs_table(board: Board, found: Sequence[Comparison]) -> Table:
         ),
         rows=tuple(rows),
         notes=(
-            "In points, with 95 % intervals. The verdict rests on these tasks; margin "
-            f"{100 * found[0].margin:g} points.",
+            "In points, with 95 % intervals. The verdict rests on these tasks, all of them; margin "
+            f"{100 * found[0].margin:g} points. p: over all pairs, or over the groups of a pair.",
         ),
     )
+
+
+def _group_row(c: Comparison, group: Effect) -> Row:
+    """Return the row of a group of tasks, which has a difference and no verdict of its own."""
+    cells = (
+        Cell(text=c.b),
+        Cell(text=c.a),
+        Cell(text=group.name),
+        Cell(text=""),
+        points_cell(group.difference),
+        points_cell(None),
+        Cell(text=p_text(group.p_adjusted), value=group.p_adjusted),
+        *_alone(group.pairs),
+    )
+    return Row(cells=cells)
+
+
+def _alone(pairs: Pairs | None) -> tuple[Cell, Cell]:
+    """Return in how many episodes B and A succeeded alone."""
+    only_b, only_a = (pairs.only_b, pairs.only_a) if pairs else (None, None)
+    return _count(only_b), _count(only_a)
 
 
 def _tasks_table(board: Board, on_error: OnError) -> Table:

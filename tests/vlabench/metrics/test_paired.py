@@ -1,6 +1,7 @@
 """Every verdict where it belongs, and nothing compared that is not the same thing."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from random import Random
@@ -150,6 +151,36 @@ def test_tasks_that_differ_are_found_with_holm() -> None:
     assert [task.p_adjusted for task in others] == [1, 1]
     assert first.pairs
     assert (first.rate_a, first.rate_b, first.pairs.only_b) == (0, 0.5, 15)
+
+
+def _moved(found: Run, prefixes: Sequence[str]) -> Run:
+    """The same run, with other beginnings of its tasks."""
+    episodes = []
+    for record in found.episodes:
+        number = record.episode.task_id.removeprefix("s/")
+        task_id = f"{prefixes[int(number)]}/{number}"
+        episodes.append(replace(record, episode=replace(record.episode, task_id=task_id)))
+    return replace(found, episodes=tuple(episodes))
+
+
+@pytest.mark.parametrize("unpaired", [False, True])
+def test_a_group_of_tasks_is_compared_as_if_it_were_alone(unpaired: bool) -> None:
+    a = run("0" * 30, "10" * 15, "10" * 15)
+    b = run("1" * 15 + "0" * 15, "10" * 14 + "11", "10" * 15)
+    rules, prefixes = Rules(unpaired=unpaired), ("goal", "goal", "object")
+    found = compare_runs(_moved(a, prefixes), _moved(b, prefixes), rules=rules).evidence
+    alone = compare_runs(run("0" * 30, "10" * 15), run("1" * 15 + "0" * 15, "10" * 14 + "11"),
+                         rules=rules).evidence  # fmt: skip
+    assert found
+    assert alone
+    goal, other = found.groups
+    assert (goal.name, other.name) == ("goal/*", "object/*")
+    assert (goal.difference, goal.pairs) == (alone.difference, alone.pairs)
+    assert (goal.rate_a, goal.rate_b) == (alone.rate_a.value, alone.rate_b.value)
+    assert goal.p_value == alone.p_value
+    assert goal.p_adjusted == pytest.approx(2 * goal.p_value)
+    assert other.difference.value == 0
+    assert alone.groups == ()  # one group is all there is
 
 
 @pytest.mark.parametrize(

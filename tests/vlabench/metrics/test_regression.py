@@ -124,7 +124,7 @@ def test_one_task_that_collapses_is_a_regression_though_the_mean_is_within_the_m
     then, now = "1" * 100, "1" * 50 + "0" * 12 + "1" * 38
     (found,) = judge((outcomes(then), outcomes(now)), margin=0.22)
     assert found.status is Status.REGRESSION
-    assert [task.task_id for task in found.worse] == ["s/1"]
+    assert [task.name for task in found.worse] == ["s/1"]
     (reason,) = found.reasons
     assert reason.startswith("task s/1 alone is worse: -24.0 points [")
 
@@ -193,7 +193,7 @@ def test_other_plans_are_judged_without_pairs() -> None:
         [(then, other)], names=[("then", "now")], rules=Rules(margin=0.1, unpaired=True)
     )
     assert found.status is Status.REGRESSION
-    assert [task.task_id for task in found.worse] == ["s/1"]
+    assert [task.name for task in found.worse] == ["s/1"]
 
 
 def test_another_suite_is_not_comparable() -> None:
