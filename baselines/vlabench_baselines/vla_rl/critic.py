@@ -36,6 +36,7 @@ from vlabench_baselines.common.explore import (
     Trajectory,
     make_arena,
 )
+from vlabench_baselines.common.fitting import fit
 from vlabench_baselines.common.folder import claim
 from vlabench_baselines.common.progress import Follower
 from vlabench_baselines.common.start import read_start
@@ -198,20 +199,14 @@ def train_critic(
     torch.manual_seed(recipe.seed)
     luck = torch.Generator().manual_seed(recipe.seed)
     judge = Judge(config).to(device)
-    optimizer = torch.optim.AdamW(judge.parameters(), lr=recipe.learning_rate, weight_decay=0.01)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=recipe.steps + 1, pct_start=0.1
+    fit(
+        judge,
+        lambda: _loss(judge, parts, recipe, luck),
+        steps=recipe.steps,
+        learning_rate=recipe.learning_rate,
+        what="critic of chunks",
+        say=say,
     )
-    losses = torch.zeros(recipe.steps)
-    for step in say.track(range(recipe.steps), recipe.steps, "critic of chunks"):
-        loss = _loss(judge, parts, recipe, luck)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(judge.parameters(), 1.0)
-        optimizer.step()
-        cycle.step()
-        losses[step] = loss.detach()
-        say.note = f"loss {losses[max(0, step - 49) : step + 1].mean():.4f}"
     return judge.cpu().eval().requires_grad_(False)
 
 

@@ -38,6 +38,7 @@ from vlabench.registry import load_suite
 from vlabench.spaces import ActionSpec
 from vlabench_baselines.common.data import split
 from vlabench_baselines.common.expert import Demonstrations, DemosRecipe
+from vlabench_baselines.common.fitting import fit
 from vlabench_baselines.common.progress import Follower
 from vlabench_baselines.nanovla.config import NanoConfig
 from vlabench_baselines.nanovla.language import Words
@@ -261,20 +262,14 @@ def train_rprm(
     torch.manual_seed(recipe.seed)
     luck = torch.Generator().manual_seed(recipe.seed)
     judge, lessons = Judge(config).to(device), _lessons(attempts, config)
-    optimizer = torch.optim.AdamW(judge.parameters(), lr=recipe.learning_rate, weight_decay=0.01)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=recipe.steps + 1, pct_start=0.1
+    fit(
+        judge,
+        lambda: _loss(judge, lessons, recipe, luck),
+        steps=recipe.steps,
+        learning_rate=recipe.learning_rate,
+        what="process reward model",
+        say=say,
     )
-    losses = torch.zeros(recipe.steps)
-    for step in say.track(range(recipe.steps), recipe.steps, "process reward model"):
-        loss = _loss(judge, lessons, recipe, luck)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(judge.parameters(), 1.0)
-        optimizer.step()
-        cycle.step()
-        losses[step] = loss.detach()
-        say.note = f"loss {losses[max(0, step - 49) : step + 1].mean():.4f}"
     return judge.eval().requires_grad_(False)
 
 
