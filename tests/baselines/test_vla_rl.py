@@ -173,6 +173,6 @@ def test_the_rows_of_the_papers_ablation_differ_from_the_first_in_one_thing() ->
         "-no-rprm": {"rprm.scale": (0.005, 0.0)},
         "-no-curriculum": {"curriculum.kind": ("target", "uniform")},
         "-t1": {"temperature": (1.5, 1.0)},
-        "-no-warmup": {"training.warmup": (5, 0)},
+        "-no-warmup": {"training.warmup": (3, 0)},
         "-lr10": {"ppo.learning_rate": (2e-5, 2e-4)},  # the paper's own
     }

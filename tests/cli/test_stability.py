@@ -12,7 +12,7 @@ from vlabench import ProcessRunner, prepare
 from vlabench.cli import app
 
 ROOT = Path(__file__).parents[2]
-SFT = next((ROOT / "results/libero/sft").glob("*.jsonl"))
+(SFT,) = (ROOT / "results/libero/sft").glob("openvla-e20-*.jsonl")
 VLABENCH = str(Path(sys.executable).with_name("vlabench"))
 
 
