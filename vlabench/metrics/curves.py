@@ -11,7 +11,7 @@ import numpy as np
 
 from vlabench.errors import RecordError
 from vlabench.metrics.estimate import Estimate
-from vlabench.metrics.pivots import DRAWS, Floats, Pivot, mean_square, ratio
+from vlabench.metrics.pivots import Floats, Pivot, around, between, combine, ratio
 
 _SEED = 20_240_302
 _LUCK = 2_000
@@ -244,19 +244,18 @@ def _pivots(
 
 
 def _mean_pivot(values: Floats, rng: np.random.Generator, scale: float = 1.0) -> Pivot:
-    """Return a mean of numbers from 0 to `scale`; its interval is Student's (Student 1908)."""
+    """Return a mean of numbers from 0 to `scale`; errors are Student's (Student 1908)."""
     shares = values / scale
-    variance = mean_square(float(shares.var(ddof=1)), len(values) - 1, rng)
-    error = np.sqrt(variance.draws / len(values)) * rng.standard_normal(DRAWS)
-    draws = np.clip(shares.mean() + error, 0, 1) * scale
-    return Pivot(value=float(values.mean()), draws=draws, freedom=variance.freedom)
+    variance = combine({"curves": between(shares, rng)}, {"curves": 1 / len(shares)})
+    found = around(float(shares.mean()), variance, rng)
+    return Pivot(value=float(values.mean()), draws=found.draws * scale, freedom=found.freedom)
 
 
 def _spread(
     values: Floats, curves: Sequence[Curve], weights: Sequence[Floats], rng: np.random.Generator
 ) -> Pivot:
     """Variance between curves of a weighted sum of their rates, less what episodes put in."""
-    square = mean_square(float(values.var(ddof=1)), len(values) - 1, rng)
+    square = between(values, rng)
     noise = np.mean([_noise(*pair) for pair in zip(curves, weights, strict=True)])
     return Pivot(
         value=square.value - float(noise), draws=square.draws - noise, freedom=square.freedom

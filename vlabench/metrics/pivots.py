@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlabench.metrics.estimate import Estimate
+from vlabench.metrics.intervals import wilson
 from vlabench.table import Ints
 
 Floats = NDArray[np.float64]
@@ -24,6 +25,8 @@ LARGEST = 0.25
 """Variance of a success rate that is 0 or 1 with even chances; no variance of rates exceeds it."""
 _ENOUGH = 10
 """Parts from which it is worth estimating how far a mean square of them can be trusted."""
+_TINY = 1e-12
+"""Variance below which there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,8 +78,8 @@ class Pivot:
         return min(float(low), self.value), max(float(high), self.value)
 
 
-def mean_square(value: float, freedom: float, rng: np.random.Generator) -> Pivot:
-    """Return a mean square of rates as a pivot.
+def mean_square(value: float, freedom: float | Floats, rng: np.random.Generator) -> Pivot:
+    """Return a mean square of rates as a pivot; its freedom may itself be draws, `[DRAWS]`.
 
     One of 0 leaves room, too: so many parts without any spread may have been luck, as for a count
     of 0 (its upper end is 3.7), each of them as large as can be.
@@ -86,7 +89,36 @@ def mean_square(value: float, freedom: float, rng: np.random.Generator) -> Pivot
     else:
         draws = LARGEST * rng.exponential(size=DRAWS) / freedom
     draws = np.minimum(draws, max(value, LARGEST))
-    return Pivot(value=value, draws=draws, freedom=freedom)
+    return Pivot(value=value, draws=draws, freedom=float(np.median(freedom)))
+
+
+def between(values: Floats, rng: np.random.Generator) -> Pivot:
+    """Return the variance between rates of trainings as a pivot.
+
+    Of ten or more, the fourth moment is worth estimating. The variance of a variance is
+    `variance^2 (excess / n + 2 / (n - 1))` (Box 1953, Biometrika 40:318-335); the chi-square that
+    has the same has fewer degrees of freedom where rates near 1 leave a long tail.
+    """
+    from scipy.stats import kurtosis
+
+    n = len(values)
+    value, freedom = float(values.var(ddof=1)), n - 1.0
+    if n >= _ENOUGH and value > 0:
+        freedom = 2 / (max(0.0, float(kurtosis(values, bias=False))) / n + 2 / (n - 1))
+    return mean_square(value, freedom, rng)
+
+
+def around(rate: float, variance: Pivot, rng: np.random.Generator) -> Pivot:
+    """Return a mean of rates as a pivot, by its variance.
+
+    Each draw of the error is the number of independent episodes that would have it, and then an end
+    of Wilson's interval for so many: means near 0 and 1 have a long tail towards the middle.
+    """
+    errors = rng.standard_normal(DRAWS) * np.sqrt(variance.draws)
+    room = rate * (1 - rate) if variance.value > 0 else LARGEST
+    episodes = room / np.maximum(errors**2, _TINY)
+    low, high = wilson(rate * episodes, episodes, 1.0)
+    return Pivot(value=rate, draws=np.where(errors < 0, low, high), freedom=variance.freedom)
 
 
 def combine(parts: dict[str, Pivot], weights: dict[str, float]) -> Pivot:

@@ -325,6 +325,13 @@ def _resampled_mean(means: Floats, rng: np.random.Generator) -> Floats:
     return np.asarray(counts @ means / n)
 
 
+def _ends(draws: Floats, confidence: float) -> tuple[float, float]:
+    """Return the quantiles between which another draw falls with `confidence` on average."""
+    ends = [(1 - confidence) / 2, (1 + confidence) / 2]
+    low, high = np.quantile(draws, ends, method="weibull")
+    return float(low), float(high)
+
+
 class _Independent:
     """Other episodes at every point, `n` of them, `[points]`."""
 
@@ -345,8 +352,8 @@ class _Independent:
 
     def slope(self, weights: Floats, confidence: float) -> tuple[float, float, str]:
         drawn = self.resample(np.random.default_rng(_SEED + 1)) @ weights
-        low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-        return float(low), float(high), f"{self.resampling} {100 * confidence:g}%"
+        low, high = _ends(drawn, confidence)
+        return low, high, f"{self.resampling} {100 * confidence:g}%"
 
     def p_value(self, weights: Floats, rng: np.random.Generator) -> float:
         """Test for a trend in proportions (Armitage 1955, Biometrics 11:375-386)."""
@@ -575,11 +582,11 @@ _PARAMETERS = (
 def _law_estimate(
     value: float, draws: Floats, data: _Data, question: str, confidence: float
 ) -> Estimate:
-    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = _ends(draws, confidence)
     return Estimate(
         value=value,
-        low=min(float(low), value),
-        high=max(float(high), value),
+        low=min(low, value),
+        high=max(high, value),
         n=data.size,
         method=f"{data.resampling} {100 * confidence:g}%",
         question=question,

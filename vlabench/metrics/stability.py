@@ -13,7 +13,7 @@ ADR 14 has the definitions.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,6 +25,8 @@ from vlabench.metrics.pivots import (
     DRAWS,
     Floats,
     Pivot,
+    around,
+    between,
     combine,
     mean_square,
     ratio,
@@ -160,7 +162,7 @@ def stability_of_runs(
     parts = _parts(design, squares)
     now = _mean_variance(design, parts, {})
     return Stability(
-        mean=_mean(design, now, confidence),
+        mean=_mean(design, _mean_variance(design, _clipped(parts), {}), confidence),
         deviation=now.root().estimate(design.episodes, _ERROR, confidence),
         trainings=design.trainings,
         tasks=design.tasks,
@@ -297,53 +299,92 @@ def _mean_squares(design: _Design, seed: int = _SEED) -> dict[str, Pivot]:
     states = sum(mean.shape[1] for mean in means)
     found = {}
     if r > 1:
-        within = [cell.var(axis=2, ddof=1).sum(axis=0) / g for cell in design.cells]
-        found["e"] = _over_states(within, g * states * (r - 1), rng, spent=0)
+        noise = [cell.var(axis=2, ddof=1) for cell in design.cells]
+        within = [each.sum(axis=0) / g for each in noise]
+        uneven = _uneven(noise, rng)
+        found["e"] = _over_states(within, g * states * (r - 1), rng, spent=0, uneven=uneven)
     about = [mean - mean.mean(axis=1, keepdims=True) for mean in means]
     if g > 1:
         apart = [((a - a.mean(axis=0)) ** 2).sum(axis=0) / (g - 1) for a in about]
-        found["gs"] = _over_states(apart, (g - 1) * (states - t), rng, spent=1)
+        uneven = _uneven([a**2 * a.shape[1] / (a.shape[1] - 1) for a in about], rng)
+        freedom = (g - 1) * (states - t)
+        found["gs"] = _over_states(apart, freedom, rng, spent=1, uneven=uneven)
     found["s"] = _over_states([a.mean(axis=0) ** 2 for a in about], states - t, rng, spent=1)
     training, task = by_task.mean(axis=1), by_task.mean(axis=0)
     if g > 1:
-        found["g"] = mean_square(float(training.var(ddof=1)), g - 1, rng)
-    shared = 0.0  # variance that trainings leave in the mean of each task
+        found["g"] = between(training, rng)
+    cross = by_task - training[:, None] - task + by_task.mean()
     if g > 1 and t > 1:
-        cross = (by_task - training[:, None] - task + by_task.mean()) ** 2
         freedom = (g - 1) * (t - 1)
-        found["gt"] = _over_tasks(cross.sum(axis=0) / freedom, freedom, rng)
-        shared = found["gt"].value / g
+        found["gt"] = _over_tasks((cross**2).sum(axis=0) / freedom, freedom, rng)
     if t > 1:
         own = np.array([(a.mean(axis=0) ** 2).sum() / (a.shape[1] - 1) for a in about])
-        found["t"] = _between(task, own, np.array([a.shape[1] for a in about]), shared, rng)
+        found["t"] = _between(task, own, np.array([a.shape[1] for a in about]), cross, rng)
     return found
 
 
-def _between(task: Floats, own: Floats, states: Ints, shared: float, rng: Rng) -> Pivot:
+def _between(task: Floats, own: Floats, states: Ints, cross: Floats, rng: Rng) -> Pivot:
     """Mean square of tasks which are these tasks: only their estimated rates are uncertain.
 
     Args:
         task: Estimated rates, `[tasks]`.
         own: Variance of one initial state's mean, within each task.
         states: How many there are.
-        shared: Further variance of each task's rate.
+        cross: What a training adds to its own rate and the task's, `[trainings, tasks]`.
         rng: Where draws come from.
     """
     unseen = (states + 1) / (states + 2) ** 2  # variance of a rate of 1 in n + 2
-    noise = np.maximum(own, unseen) / states + shared
     freedom = len(task) - 1
-    about = (task - task.mean()) ** 2
-    variance = (4 * about * noise + 2 * noise**2).sum() / freedom**2
-    value = float(about.sum()) / freedom
+    trainings = len(cross)
+    shared = (cross**2).sum() / max(1, trainings - 1) / freedom / trainings
+    noise = np.maximum(own, unseen) / states + shared
+    about = task - task.mean()
+    variance = (4 * about**2 * noise + 2 * noise**2).sum() / freedom**2
+    value = float((about**2).sum()) / freedom
+    variance = variance + _error(2 * cross @ about / freedom, rng)
     draws = value + np.sqrt(variance) * rng.standard_normal(DRAWS)
     return Pivot(value=value, draws=draws, freedom=freedom)
 
 
-def _over_states(parts: Sequence[Floats], freedom: float, rng: Rng, *, spent: int) -> Pivot:
-    """Return the mean over tasks of a mean over states, of which the task's mean took `spent`."""
+def _over_states(
+    parts: Sequence[Floats], freedom: float, rng: Rng, *, spent: int, uneven: Floats | float = 0.0
+) -> Pivot:
+    """Return the mean over tasks of a mean over states, of which the task's mean took `spent`.
+
+    Args:
+        parts: Of each task, `[states]`.
+        freedom: Degrees of freedom, were everything normal and all trainings alike.
+        rng: Where draws come from.
+        spent: States, 0 or 1.
+        uneven: Variance that it has because trainings differ, draws of it.
+    """
     value = float(np.mean([part.sum() / (len(part) - spent) for part in parts]))
     stratum: Ints = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    return mean_square(value, trusted_freedom(np.concatenate(parts), stratum, freedom), rng)
+    trusted = trusted_freedom(np.concatenate(parts), stratum, freedom)
+    if value > 0:
+        return mean_square(value, np.maximum(1, 1 / (1 / trusted + uneven / (2 * value**2))), rng)
+    return mean_square(value, trusted, rng)
+
+
+def _uneven(squares: Sequence[Floats], rng: Rng) -> Floats:
+    """Return draws of the variance of a mean square that differs from training to training.
+
+    A training that succeeds more often has less noise, too; few trainings say little about that.
+
+    Args:
+        squares: Of each task, `[trainings, states]`.
+        rng: Where draws come from.
+    """
+    return _error(np.mean([square.mean(axis=1) for square in squares], axis=0), rng)
+
+
+def _error(values: Floats, rng: Rng) -> Floats:
+    """Return draws of the variance of a mean of values, one for each training; 0 for one."""
+    count = len(values)
+    if count == 1:
+        return np.zeros(DRAWS)
+    squares = float(((values - values.mean()) ** 2).sum())
+    return np.asarray(squares / count / rng.chisquare(count - 1, DRAWS))
 
 
 def _over_tasks(parts: Floats, freedom: float, rng: Rng) -> Pivot:
@@ -372,7 +413,11 @@ def _parts(design: _Design, squares: dict[str, Pivot]) -> dict[str, Pivot]:
 
 
 def _mean_variance(design: _Design, parts: dict[str, Pivot], factors: dict[What, float]) -> Pivot:
-    """Return the variance of the mean on these tasks, with so many times the states and so on."""
+    """Return the variance of the mean on these tasks, with so many times the states and so on.
+
+    Its value takes no part for less than 0. Its draws take `parts` as they are: a sum of draws that
+    are all clipped leaves out what is so where a part is 0.
+    """
     g = design.trainings * factors.get("trainings", 1)
     s = design.tasks * design.states * factors.get("states", 1)
     r = design.repeats * factors.get("repeats", 1)
@@ -382,8 +427,12 @@ def _mean_variance(design: _Design, parts: dict[str, Pivot], factors: dict[What,
         "residual": 1 / (g * s),
         "sampling": 1 / (g * s * r),
     }
-    known = {name: parts[name].clipped() for name in weights if name in parts}
-    return combine(known, {name: weights[name] for name in known})
+    known = {name: weight for name, weight in weights.items() if name in parts}
+    return replace(combine(parts, known), value=combine(_clipped(parts), known).value)
+
+
+def _clipped(parts: dict[str, Pivot]) -> dict[str, Pivot]:
+    return {name: part.clipped() for name, part in parts.items()}
 
 
 def _components(
@@ -436,13 +485,14 @@ def _purchases(design: _Design, parts: dict[str, Pivot], confidence: float) -> t
         unknown["trainings"] = "there is one training"
     whats: tuple[What, ...] = ("states", "repeats", "trainings")
     after = {w: _mean_variance(design, parts, {w: 2}) for w in whats if w not in unknown}
-    least = np.min([pivot.draws for pivot in after.values()], axis=0)
+    chances = {w: _mean_variance(design, _clipped(parts), {w: 2}).draws for w in after}
+    least = np.min(list(chances.values()), axis=0)
     question = f"{_ERROR}, with twice the episodes"
     bought = [
         Purchase(
             what=what,
             deviation=pivot.root().estimate(design.episodes, question, confidence),
-            best=float((pivot.draws <= least).mean()) if len(after) > 1 else None,
+            best=float((chances[what] <= least).mean()) if len(after) > 1 else None,
         )
         for what, pivot in sorted(after.items(), key=lambda item: item[1].value)
     ]
@@ -453,9 +503,7 @@ def _mean(design: _Design, variance: Pivot, confidence: float) -> Estimate:
     if design.trainings == 1:
         return _rate(design, confidence)
     value = float(np.mean([cell.mean() for cell in design.cells]))
-    noise = np.random.default_rng(_SEED + 2).standard_normal(DRAWS)
-    draws = np.clip(value + noise * np.sqrt(variance.draws), 0, 1)
-    found = Pivot(value=value, draws=draws, freedom=variance.freedom)
+    found = around(value, variance, np.random.default_rng(_SEED + 2))
     return found.estimate(design.episodes, _MEAN, confidence)
 
 

@@ -16,7 +16,7 @@ from vlabench.metrics.curves import (
     time_under,
     worst_fall,
 )
-from vlabench.metrics.pivots import Pivot, mean_square, ratio, trusted_freedom
+from vlabench.metrics.pivots import Pivot, around, between, mean_square, ratio, trusted_freedom
 from vlabench.metrics.stability import Component, Stability, stability_of_runs, stability_ratio
 from vlabench.plan import PlanRequest
 from vlabench.record import Provenance, Run, RunHeader
@@ -175,6 +175,29 @@ def test_rare_failures_do_not_make_intervals_too_sure(rate: float) -> None:
     assert np.mean(hits) >= 0.93
 
 
+def test_the_error_of_the_mean_is_not_overstated_where_seeds_are_alike() -> None:
+    rng, hits, shape = np.random.default_rng(10), [], (3, 5, 20, 1)
+    tasks = np.array([0.8, 0.85, 0.9, 0.95, 1.0])
+    truth = float((tasks * (1 - tasks)).mean() / 300) ** 0.5
+    for _ in range(60):
+        found = stability_of_runs(runs(rng.random(shape) < tasks[:, None, None]))
+        hits.append(found.deviation.low <= truth <= found.deviation.high)
+    assert np.mean(hits) >= 0.93
+
+
+def test_noise_that_differs_from_seed_to_seed_is_known_less_well() -> None:
+    rng = np.random.default_rng(11)
+    relative = []
+    for rates in ((0.8, 0.8, 0.8), (0.5, 0.95, 0.95)):
+        chance = np.array(rates)[:, None, None, None]
+        sampling = component(
+            stability_of_runs(runs(rng.random((3, 10, 20, 2)) < chance)), "sampling"
+        )
+        assert sampling.variance is not None
+        relative.append((sampling.variance.high - sampling.variance.low) / sampling.variance.value)
+    assert relative[1] > 2 * relative[0]
+
+
 def test_where_nothing_varies_the_interval_says_what_may_have_been_missed() -> None:
     found = stability_of_runs(runs(np.ones((3, 2, 10, 2), dtype=bool)))
     training = component(found, "training").deviation
@@ -274,6 +297,23 @@ def test_a_mean_square_has_the_chi_square_interval_of_its_variance() -> None:
     low, high = pivot.interval(0.95)
     assert low == pytest.approx(0.09 / chi2.ppf(0.975, 9), rel=0.03)
     assert high == pytest.approx(0.09 / chi2.ppf(0.025, 9), rel=0.05)
+
+
+def test_ten_seeds_with_a_long_tail_say_less_about_their_spread_than_ten_normal_ones() -> None:
+    rng = np.random.default_rng(0)
+    normal = np.array([-1.5, -1.0, -0.6, -0.4, -0.1, 0.1, 0.4, 0.6, 1.0, 1.5])
+    tail = np.append(np.full(9, 0.9) + 0.001 * np.arange(9), 0.5)
+    assert between(normal, rng).freedom == 9
+    assert between(tail, rng).freedom < 3
+    assert between(tail[-5:], rng).freedom == 4  # too few to see a tail
+
+
+def test_a_mean_near_one_has_its_longer_side_towards_the_middle() -> None:
+    variance = Pivot(value=0.0004, draws=np.full(20_000, 0.0004), freedom=9)
+    low, high = around(0.95, variance, np.random.default_rng(0)).interval(0.95)
+    assert 0.95 - low > 1.3 * (high - 0.95)
+    low, high = around(0.5, variance, np.random.default_rng(0)).interval(0.95)
+    assert (low, high) == pytest.approx((0.461, 0.539), abs=0.002)
 
 
 def test_a_ratio_of_two_mean_squares_has_the_f_interval() -> None:
