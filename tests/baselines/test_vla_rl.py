@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from vlabench import load_policy, load_suite
-from vlabench.errors import RecordError, SettingError
+from vlabench.errors import RecordError, SettingError, VlabenchError
 from vlabench.recipe import fill, read_recipe
 from vlabench.registry import recipe_paths
 from vlabench_baselines.common.learner import Learner
 from vlabench_baselines.common.log import read_log
 from vlabench_baselines.nanovla.checkpoint import read_checkpoint
+from vlabench_baselines.nanovla.shipped import SHIPPED
 from vlabench_baselines.sft.trainer import train as train_sft
 from vlabench_baselines.vla_rl.recipe import VlaRlRecipe
 from vlabench_baselines.vla_rl.trainer import train
@@ -89,6 +90,37 @@ def test_every_row_of_the_papers_ablation_is_a_switch(
         assert {row["process_reward"] for row in rows[1:]} == {"0"}
     if "training.warmup" in without:
         assert float(rows[1]["kl"]) != 0
+
+
+def test_a_reward_model_that_is_there_is_taken_as_it_is(start: Path, tmp_path: Path) -> None:
+    folder, rows = run(start, tmp_path / "first", QUICK)
+    taken = {**QUICK, "rprm.judge": str(folder), "rprm.demos.policy": ""}
+    second, again = run(start, tmp_path / "second", taken)
+    assert (folder / "rprm.safetensors").read_bytes() == (second / "rprm.safetensors").read_bytes()
+    runs = int(QUICK["rprm.runs"])
+    assert [int(a["episodes"]) - int(b["episodes"]) for a, b in zip(rows, again, strict=True)] == [
+        runs
+    ] * len(rows), "none were run to learn from"
+    assert not (tmp_path / "second" / "demos").exists()
+
+
+@pytest.mark.parametrize(
+    ("judge", "message"),
+    [
+        ("vla-rl", "no checkpoint of 'vla-rl' for suite 'point-reach' comes along"),
+        ("sft", "carries no judge 'rprm'"),
+        (
+            str(SHIPPED / "vla-rl-libero-privileged"),
+            "does not fit the policy: judge .rprm. and the policy have different words",
+        ),
+    ],
+)
+def test_a_reward_model_for_others_is_refused(
+    judge: str, message: str, start: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(VlabenchError, match=message):
+        run(start, tmp_path / "t", {**QUICK, "rprm.judge": judge})
+    assert not (tmp_path / "t").exists()
 
 
 @pytest.mark.parametrize("last", [1, 4])

@@ -1,4 +1,4 @@
-"""A million records: how long `show` and `compare` take, and how much memory.
+"""A million records: how long `show`, `compare` and `report` take, and how much memory.
 
 `make bench` runs these. Each command is a process of its own, as a user would start it; its
 processor seconds and its peak memory are in `extra_info`. Memory is asserted, speed never.
@@ -121,3 +121,14 @@ def test_a_million_records_are_compared(benchmark: Any, folder: Path) -> None:
     said = measure(benchmark, "compare", *paths)
     assert said.startswith("better is BETTER than worse by ")
     assert f"n = {each} pairs" in said
+
+
+def test_a_million_records_are_reported(benchmark: Any, folder: Path) -> None:
+    each = _RECORDS // 2
+    paths = [
+        make_run(folder / f"{policy}.jsonl", each, policy, rate)
+        for policy, rate in (("worse", 0.8), ("better", 0.81))
+    ]
+    out = folder / "report"
+    measure(benchmark, "report", *paths, "--out", out)
+    assert f"n = {each} pairs" in (out / "report.md").read_text()

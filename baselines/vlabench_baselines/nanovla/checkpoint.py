@@ -138,7 +138,7 @@ def save_checkpoint(
     """
     judges = judges or {}
     for name, judge in judges.items():
-        _check_judge(name, judge.config, model.config)
+        check_judge(name, judge.config, model.config)
     files = {WEIGHTS: _packed(model), **{_file_of(n): _packed(j) for n, j in judges.items()}}
     content = {
         "format": FORMAT,
@@ -177,7 +177,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         notes, named = dict(content["notes"]), dict(content.get("judges", {}))
         judges = {name: NanoConfig.from_json(judge["model"]) for name, judge in named.items()}
         for name, judge in judges.items():
-            _check_judge(name, judge, config)
+            check_judge(name, judge, config)
         sums = {_file_of(name): judge["weights"] for name, judge in named.items()}
     except (ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{folder / CONFIG} describes no NanoVLA: {error}") from error
@@ -213,8 +213,12 @@ def _check_digest(path: Path, named: object) -> None:
         )
 
 
-def _check_judge(name: str, judge: NanoConfig, policy: NanoConfig) -> None:
-    """Refuse a name that is no plain file's, and a judge that cannot judge this policy."""
+def check_judge(name: str, judge: NanoConfig, policy: NanoConfig) -> None:
+    """Refuse a name that is no plain file's, and a judge that cannot judge this policy.
+
+    Raises:
+        ValueError: With what does not fit.
+    """
     if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or _file_of(name) == WEIGHTS:
         raise ValueError(f"judge {name!r}; expected lower-case letters and digits, not 'model'")
     for what in ("front", "cameras", "words", "state_size", "action_size"):

@@ -44,11 +44,14 @@ from vlabench_baselines.nanovla.config import NanoConfig
 from vlabench_baselines.nanovla.language import Words
 from vlabench_baselines.nanovla.model import Judge
 from vlabench_baselines.nanovla.perception import GRIPPER, Batch, batch_of
+from vlabench_baselines.nanovla.shipped import find_shipped
 from vlabench_baselines.vla_rl.labels import Labelling, Labels, label, openness_of, speed_of
 
 if TYPE_CHECKING:
     from vlabench_baselines.nanovla.checkpoint import Checkpoint
 
+NAME = "rprm"
+"""Of the judge in a checkpoint."""
 _AT_ONCE = 2048
 """Moments that are judged in one call."""
 
@@ -61,6 +64,8 @@ class RprmRecipe:
         scale: Reward of a decision that surely leads to a keyframe; 0 for no model at all. LIBERO's
             longest episodes have 130 decisions of 4 steps, Meta-World's 125: with 0.005 no episode
             collects more than 0.65.
+        judge: A checkpoint that carries such a model, which is taken as it is: a folder, or the id
+            of a policy that comes along. Empty to train one, which the rest is about.
         demos: Demonstrations to learn from.
         runs: Episodes of the policy that is to improve to learn from as well, failures included.
             What it does when it fails is in no demonstration: taught by those alone, the model
@@ -80,6 +85,7 @@ class RprmRecipe:
     """
 
     scale: float = 0.005
+    judge: str = ""
     demos: DemosRecipe = field(default_factory=lambda: DemosRecipe(episodes=10))
     runs: int = 160
     labels: Labelling = field(default_factory=Labelling)
@@ -105,6 +111,11 @@ class RprmRecipe:
             raise ValueError(f"between is {self.between}; expected a share in [0, 1)")
         if not 0 < self.aside < 1:
             raise ValueError(f"aside is {self.aside}; expected a share in (0, 1)")
+
+    @property
+    def learns(self) -> bool:
+        """Whether a model is trained."""
+        return self.scale > 0 and not self.judge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -473,8 +484,8 @@ def reward_model(
 ) -> Judge | None:
     """Return the process reward model of a training; None if the recipe wants none.
 
-    It is trained on demonstrations of the tasks that the policy knows and on what that policy did,
-    once: the folder keeps it.
+    Unless the recipe names one, it is trained on demonstrations of the tasks that the policy knows
+    and on what that policy did, once: the folder keeps it.
 
     Args:
         recipe: How.
@@ -490,6 +501,8 @@ def reward_model(
     """
     if not recipe.scale:
         return None
+    if recipe.judge:
+        return judge_of(recipe, start, execute)
     config, kept = judge_config(start.config, recipe, execute), out / "rprm.pt"
     if kept.is_file():
         judge = Judge(config)
@@ -508,6 +521,30 @@ def reward_model(
     part = out / ".rprm.pt.part"
     torch.save(judge.state_dict(), part)
     part.replace(kept)
+    return judge
+
+
+def judge_of(recipe: RprmRecipe, start: "Checkpoint", execute: int) -> Judge:
+    """Return the process reward model that a recipe names.
+
+    Raises:
+        CheckpointError: If there is no such checkpoint, or it carries none.
+        SettingError: If it judges other policies than this one.
+    """
+    from vlabench_baselines.nanovla.checkpoint import check_judge, read_checkpoint
+
+    named = Path(recipe.judge).expanduser()
+    family = load_suite(start.origin.suite.partition("@")[0])
+    found = read_checkpoint(named if named.is_dir() else find_shipped(recipe.judge, family))
+    judge, what = found.load_judge(NAME), f"rprm.judge={recipe.judge} does not fit the policy"
+    if judge.config.chunk != execute:
+        raise SettingError(
+            f"{what}: it judges {judge.config.chunk} actions, and a decision has {execute}"
+        )
+    try:
+        check_judge(NAME, judge.config, start.config)
+    except ValueError as error:
+        raise SettingError(f"{what}: {error}") from error
     return judge
 
 

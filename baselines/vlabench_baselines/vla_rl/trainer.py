@@ -52,10 +52,12 @@ from vlabench_baselines.nanovla.heads import TokenHead
 from vlabench_baselines.nanovla.model import Critic, Judge, NanoVLA
 from vlabench_baselines.vla_rl.curriculum import Curriculum
 from vlabench_baselines.vla_rl.recipe import VlaRlRecipe
+from vlabench_baselines.vla_rl.rprm import NAME as RPRM
 from vlabench_baselines.vla_rl.rprm import (
     Attempt,
     attempt_of_run,
     demonstrations_of,
+    judge_of,
     process_reward,
     reward_model,
 )
@@ -118,8 +120,10 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     start = read_start(wanted.start, suite, head="tokens", who="VLA-RL")
     arena = make_arena(suite, wanted.settings, wanted.explore, start)
     arena.episodes(wanted.tasks, 1, wanted.training.seed)  # a wrong task is found before it begins
-    if wanted.rprm.scale:
-        demonstrations_of(wanted.rprm, start)
+    if wanted.rprm.learns:
+        demonstrations_of(wanted.rprm, start)  # so that it is known whether there are any
+    elif wanted.rprm.scale:
+        judge_of(wanted.rprm, start, arena.execute)
     claim(out, recipe)
     origin = origin_from(
         start,
@@ -179,7 +183,7 @@ class _Trainer:
         states = arena.episodes(wanted.tasks, wanted.curriculum.states, wanted.training.seed)
         self._curriculum = Curriculum(states, wanted.curriculum)
         self._iteration, self._seconds = 0, 0.0
-        self._episodes = wanted.rprm.runs if wanted.rprm.scale else 0
+        self._episodes = wanted.rprm.runs if wanted.rprm.learns else 0
         self._process: Judge | None = None
         self._best = Best(0.0, 0, copy.deepcopy(self._model.state_dict()))
         self._resume()
@@ -327,7 +331,7 @@ class _Trainer:
         best = portrait(self._model)
         best.load_state_dict(self._best.weights)
         notes = {**self._notes(self._best.iteration), "validation": self._best.success}
-        judges = {"rprm": self._process} if self._process else None
+        judges = {RPRM: self._process} if self._process else None
         folder = self._out / "checkpoint"
         checkpoint = save_checkpoint(folder, best, self._origin, notes, judges)
         say.say(
