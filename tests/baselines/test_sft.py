@@ -16,6 +16,7 @@ from vlabench.errors import RecordError, SettingError
 from vlabench.plan import make_plan
 from vlabench.recipe import read_recipe
 from vlabench.registry import load_suite, recipe_paths
+from vlabench.spaces import Camera
 from vlabench_baselines.common.data import DataError, moments, scales, shifted, split, words_of
 from vlabench_baselines.common.log import draw_curves, read_log
 from vlabench_baselines.common.rollout import VALIDATION_SEED, rollout
@@ -70,6 +71,26 @@ def test_a_chunk_ends_with_its_demonstration() -> None:
     assert np.array_equal(batch.state[2].numpy(), demos[1].state[0])
     assert np.array_equal(batch.poses[3, 0].numpy(), demos[1].privileged["cup_1"][1])
     assert len(batch.sentences) == 1
+
+
+def test_pictures_may_come_one_demonstration_after_the_other() -> None:
+    camera = Camera(name="front", height=4, width=6)
+    luck = np.random.default_rng(0)
+    whole = [
+        replace(
+            demo(length),
+            cameras={"front": camera},
+            images={"front": luck.integers(0, 256, (length, 4, 6, 3)).astype(np.uint8)},
+        )
+        for length in (3, 5)
+    ]
+    sees = replace(config(whole), front="vision", cameras=(camera,))
+    blind = [replace(one, images={}) for one in whole]
+    found = moments(blind, sees, iter(whole)).images
+    assert torch.equal(found, moments(whole, sees).images)
+    assert np.array_equal(found[3:, 0].numpy(), whole[1].images["front"])
+    with pytest.raises(DataError, match="this model looks at front"):
+        moments(blind, sees)
 
 
 def test_units_are_the_data_sets() -> None:

@@ -41,7 +41,11 @@ class ProcessRunner:
     """Several slots, each in a process of its own; the policy stays in this one."""
 
     def __init__(
-        self, workers: int = 2, *, watchdog_seconds: float = 600.0, batch_wait_seconds: float = 0.0
+        self,
+        workers: int = 2,
+        *,
+        watchdog_seconds: float = 600.0,
+        still_running: int | None = None,
     ) -> None:
         """Set the runner up; processes start with the run.
 
@@ -49,14 +53,18 @@ class ProcessRunner:
             workers: Simulators side by side.
             watchdog_seconds: How long a simulator may take for one chunk (or for building and
                 resetting a scene), and the policy for one call.
-            batch_wait_seconds: How long the policy is held back, once a slot waits, for others to
-                join the batch. Worth it when a call costs much more than a chunk's simulation.
+            still_running: How many simulators at most may run on while the policy is asked; None
+                asks as soon as a slot waits. Worth it for a policy that answers many slots in
+                little more time than one, with at least twice as many workers as cores: half of
+                them then wait while the other half runs.
         """
         if workers < 1:
             raise ValueError(f"workers is {workers}; it must be at least 1")
+        if still_running is not None and still_running < 0:
+            raise ValueError(f"still_running is {still_running}; it must be at least 0")
         self._num_workers = workers
         self._watchdog = watchdog_seconds
-        self._batch_wait = batch_wait_seconds
+        self._still_running = workers if still_running is None else still_running
 
     def run(
         self, stage: Stage, policy: Policy, episodes: Iterable[EpisodeSpec]
@@ -79,20 +87,20 @@ class ProcessRunner:
             workers: Simulators side by side; all of them when None.
         """
         count = self._num_workers if workers is None else workers
-        return Pool(stage, policy, count, self._watchdog, self._batch_wait)
+        return Pool(stage, policy, count, self._watchdog, self._still_running)
 
 
 class Pool:
     """Worker processes that keep their scenes between runs; see `ProcessRunner.pool`."""
 
     def __init__(
-        self, stage: Stage, policy: Policy, count: int, watchdog: float, batch_wait: float
+        self, stage: Stage, policy: Policy, count: int, watchdog: float, still_running: int
     ) -> None:
         self._stage, self._protocol = cloudpickle.dumps(stage), stage.protocol
         self._cameras = stage.wants.cameras
         self._desk = Desk(policy, stage.protocol.action.size)
         self._queue = WorkQueue((), stage.protocol)
-        self._watchdog, self._batch_wait = watchdog, batch_wait
+        self._watchdog, self._still_running = watchdog, still_running
         self._caller = _Caller(self._desk)
         self._workers = [_Worker(index, self._stage, self._cameras) for index in range(count)]
 
@@ -124,11 +132,11 @@ class Pool:
         return bool(self._queue) or any(w.episode is not None for w in self._workers)
 
     def turn(self) -> Iterator[EpisodeRecord]:
-        """Hand out episodes, take in what workers report, ask the policy once."""
+        """Take in what workers report, hand out episodes, ask the policy if it is time."""
+        yield from self._collect()
         for worker in self._workers:
             while worker.episode is None and self._queue:
                 yield from self._begin(worker)
-        yield from self._collect()
         yield from self._answer()
 
     def stop(self) -> None:
@@ -147,17 +155,12 @@ class Pool:
         worker.begin(episode, alone=alone)
 
     def _collect(self) -> Iterator[EpisodeRecord]:
-        """Wait for reports until the policy can be asked or an episode has ended."""
-        patience: float | None = None
-        while running := [w for w in self._workers if w.running]:
-            now = time.monotonic()
-            if any(w.view is not None for w in self._workers):
-                patience = now + self._batch_wait if patience is None else patience
-                timeout = max(0.0, patience - now)
-            else:
-                timeout = max(0.0, min(w.since for w in running) + self._watchdog - now)
-            ready = wait([w.connection for w in running], timeout)
-            ended = False
+        """Wait for reports until the policy is to be asked or an episode has ended."""
+        ended = False
+        while not ended and (running := [w for w in self._workers if w.running]):
+            asking, now = self._asking(), time.monotonic()
+            timeout = 0.0 if asking else min(w.since for w in running) + self._watchdog - now
+            ready = wait([w.connection for w in running], max(0.0, timeout))
             for worker in running:
                 if worker.connection in ready:
                     record = self._receive(worker)
@@ -168,8 +171,14 @@ class Pool:
                 if record is not None:
                     ended = True
                     yield record
-            if ended or (patience is not None and time.monotonic() >= patience):
+            if asking:
                 return
+
+    def _asking(self) -> bool:
+        """Whether the policy is to be asked: somebody waits, and few enough run on."""
+        running = sum(worker.running for worker in self._workers)
+        waiting = any(worker.view is not None for worker in self._workers)
+        return waiting and running <= self._still_running
 
     def _receive(self, worker: "_Worker") -> EpisodeRecord | None:
         try:
@@ -180,6 +189,8 @@ class Pool:
 
     def _answer(self) -> Iterator[EpisodeRecord]:
         """Ask the policy for every slot that waits; those that must be alone, alone."""
+        if not self._asking():
+            return
         waiting = [worker for worker in self._workers if worker.view is not None]
         groups = [[worker] for worker in waiting if worker.alone]
         groups.append([worker for worker in waiting if not worker.alone])

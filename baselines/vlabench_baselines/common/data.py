@@ -83,8 +83,16 @@ class Moments:
         return batch, self.actions[torch.minimum(steps, last)], (steps <= last).float()
 
 
-def moments(demos: Sequence[Demo], config: NanoConfig) -> Moments:
+def moments(
+    demos: Sequence[Demo], config: NanoConfig, pictured: Iterable[Demo] | None = None
+) -> Moments:
     """Put demonstrations together for a model of this kind.
+
+    Args:
+        demos: Which.
+        config: Of the model.
+        pictured: The same ones with their pictures, if `demos` come without. Those are gigabytes,
+            which are in memory once, and not twice, if they are read one after the other.
 
     Raises:
         DataError: If there are none, or they lack what the model looks at.
@@ -109,7 +117,7 @@ def moments(demos: Sequence[Demo], config: NanoConfig) -> Moments:
         poses=_join(_pad_second(scene.poses, most) for scene in scenes),
         joints=_join(_pad_second(scene.joints, most) for scene in scenes),
         gripper=_join(scene.gripper for scene in scenes),
-        images=_images(demos, config.cameras),
+        images=_images(demos if pictured is None else pictured, config.cameras, int(ends[-1])),
         actions=_join(demo.actions for demo in demos),
         chunk=config.chunk,
     )
@@ -191,20 +199,17 @@ def _blind(demo: Demo) -> Things:
     )
 
 
-def _images(demos: Sequence[Demo], cameras: Sequence[Camera]) -> Tensor:
-    for demo in demos:
-        for camera in cameras:
-            if demo.cameras.get(camera.name) != camera or camera.name not in demo.images:
-                shown = ", ".join(map(str, demo.cameras.values())) or "no camera"
-                raise DataError(f"{demo.source} shows {shown}; this model looks at {camera}")
+def _images(demos: Iterable[Demo], cameras: Sequence[Camera], total: int) -> Tensor:
     if not cameras:
-        return torch.zeros((sum(map(len, demos)), 0, 0, 0, 3), dtype=torch.uint8)
-    # filled in place: twice as much memory would be needed to join copies
+        return torch.zeros((total, 0, 0, 0, 3), dtype=torch.uint8)
     height, width = cameras[0].height, cameras[0].width
-    whole = np.empty((sum(map(len, demos)), len(cameras), height, width, 3), dtype=np.uint8)
+    whole = np.empty((total, len(cameras), height, width, 3), dtype=np.uint8)
     begin = 0
     for demo in demos:
         for place, camera in enumerate(cameras):
+            if demo.cameras.get(camera.name) != camera or camera.name not in demo.images:
+                shown = ", ".join(map(str, demo.cameras.values())) or "no camera"
+                raise DataError(f"{demo.source} shows {shown}; this model looks at {camera}")
             whole[begin : begin + len(demo), place] = demo.images[camera.name]
         begin += len(demo)
     return torch.from_numpy(whole)

@@ -226,7 +226,8 @@ class Arena:
     @contextmanager
     def pool(self, explorer: Explorer) -> Iterator[Pool]:
         """Start the workers."""
-        with ProcessRunner(self.workers).pool(self.stage(explorer.observation), explorer) as pool:
+        runner = ProcessRunner(self.workers, still_running=self.workers // 2)
+        with runner.pool(self.stage(explorer.observation), explorer) as pool:
             yield pool
 
     def explore(

@@ -124,10 +124,12 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     folder = demonstrations.ready(out / "demos", say)
     say.say(f"reading {folder}")
     vision = start.config.front == "vision"
-    demos = list(read_demos(folder, images=vision, privileged=not vision))
+    blind = list(read_demos(folder, images=False, privileged=not vision))
+    pictured = read_demos(folder, privileged=False) if vision else None
+    demos = moments(blind, start.config, pictured)
     origin = origin_from(start, recipe, suite, steps=wanted.supervise.steps, seed=wanted.seed)
     origin = replace(origin, data=demos_digest(folder))
-    trainer = _Trainer(wanted, arena, expert, start, origin, moments(demos, start.config), out, say)
+    trainer = _Trainer(wanted, arena, expert, start, origin, demos, out, say)
     with no_denormals():
         trainer.run()
     return trainer.finish().folder

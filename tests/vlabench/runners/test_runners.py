@@ -74,8 +74,11 @@ def test_the_order_changes_nothing(reference: dict[str, EpisodeRecord]) -> None:
     assert timeless(run(ProcessRunner(2), episodes=backwards)) == reference
 
 
-def test_waiting_for_a_fuller_batch_changes_nothing(reference: dict[str, EpisodeRecord]) -> None:
-    assert timeless(run(ProcessRunner(3, batch_wait_seconds=0.01))) == reference
+@pytest.mark.parametrize("still_running", [0, 1, 2])
+def test_waiting_for_a_fuller_batch_changes_nothing(
+    still_running: int, reference: dict[str, EpisodeRecord]
+) -> None:
+    assert timeless(run(ProcessRunner(3, still_running=still_running))) == reference
 
 
 def test_every_planned_episode_is_recorded_once() -> None:
@@ -99,6 +102,25 @@ class _RandomPolicy:
 
     def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Decision:
         return self._inner.act(slots, observations)
+
+
+class _CountingPolicy(_RandomPolicy):
+    """Notes how many slots each call asks about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Decision:
+        self.sizes.append(len(slots))
+        return super().act(slots, observations)
+
+
+def test_a_policy_is_held_back_while_too_many_simulators_run() -> None:
+    policy = _CountingPolicy()
+    run(ProcessRunner(3, still_running=0), policy=policy)
+    assert policy.sizes[0] == 3
+    assert policy.sizes == sorted(policy.sizes, reverse=True), "fewer only once fewer are left"
 
 
 def assert_only(broken: str, records: dict[str, EpisodeRecord], reference: Any, text: str) -> None:
