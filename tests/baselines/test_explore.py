@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy.special import ndtri
+from scipy.stats import kstest
 
 from vlabench import EpisodeSpec, load_suite
 from vlabench_baselines.common.actors import GaussianActor, TokenActor
 from vlabench_baselines.common.experience import Experience, gather
-from vlabench_baselines.common.explore import Arena, Explorer, ExploringError, Trajectory
+from vlabench_baselines.common.explore import Arena, Explorer, ExploringError, Luck, Trajectory
 from vlabench_baselines.common.learner import Learner
 from vlabench_baselines.common.ppo import PpoRecipe
 from vlabench_baselines.nanovla.checkpoint import Checkpoint, read_checkpoint
@@ -72,6 +75,21 @@ def test_continuous_actions_are_drawn_from_the_distribution_they_are_judged_by(
     assert torch.allclose(actor.log_probs(seen, chosen), expected, atol=1e-4)
     assert torch.allclose(actor.entropy(seen, chosen), normal.entropy().sum((1, 2)))
     assert [name for name, _ in actor.named_parameters()] == ["log_std"]
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])
+def test_luck_is_uniform_however_much_a_step_resembles_the_last(correlation: float) -> None:
+    luck = Luck(7, correlation)
+    drawn = np.concatenate([luck.draw((4, 3)) for _ in range(5000)])
+    assert drawn.dtype == np.float32
+    assert drawn.min() >= 0
+    assert drawn.max() < 1
+    normal = ndtri(drawn.astype(np.float64).clip(1e-7, 1 - 1e-7))
+    found = [np.corrcoef(normal[:-1, a], normal[1:, a])[0, 1] for a in range(3)]
+    assert found == pytest.approx([correlation] * 3, abs=0.03), "within decisions and across them"
+    assert kstest(drawn[::50, 0], "uniform").pvalue > 0.001
+    again = Luck(7, correlation)
+    assert np.array_equal(np.concatenate([again.draw((4, 3)) for _ in range(2)]), drawn[:8])
 
 
 def arena(**changes: object) -> Arena:

@@ -168,6 +168,40 @@ def test_only_successes_are_kept_and_come_back_as_chunks(start: Path, tmp_path: 
     assert weight.shape == (7, model.config.chunk)
 
 
+def test_every_task_is_replayed_as_often_however_many_successes_it_has(
+    start: Path, tmp_path: Path
+) -> None:
+    train(recipe(tmp_path, start, {"supervise.steps": "1"}), tmp_path / "t", quiet=True)
+    file = next((tmp_path / "t" / "replay").glob("00-*.pt"))
+    names = [*(f"00-{number}" for number in range(9)), "01-0"]
+    replay = Replay(tmp_path / "made")
+    for name in names:
+        whole = torch.load(file, weights_only=True)
+        whole["state"].fill_(name == "01-0")
+        torch.save(whole, tmp_path / "made" / f"{name}.pt")
+    replay.load(names)
+    luck = torch.Generator().manual_seed(0)
+    drawn = [float(replay.draw(1, luck)[0].state.mean()) for _ in range(400)]
+    assert sum(drawn) / 400 == pytest.approx(0.5, abs=0.08)
+
+
+def test_rounds_go_on_where_the_last_one_stopped_with_other_initial_states(
+    start: Path, tmp_path: Path
+) -> None:
+    quick = {"rounds": "2", "reinforce.iterations": "1", "supervise.steps": "5"}
+    train(recipe(tmp_path, start, quick), tmp_path / "t", quiet=True)
+    rows = read_log(tmp_path / "t" / "log.csv")
+    assert [row["stage"] for row in rows] == ["start", *["reinforce", "supervise"] * 4]
+    assert [row["task"] for row in rows[1::2]] == ["point-reach/left", "point-reach/right"] * 2
+    first, second = (
+        torch.load(tmp_path / "t" / "replay" / f"00-0{passed}-000.pt", weights_only=True)
+        for passed in range(2)
+    )
+    assert not torch.equal(first["state"][:5], second["state"][:5])
+    with pytest.raises(SettingError, match="rounds is 0; expected at least 1"):
+        train(recipe(tmp_path, start, {"rounds": "0"}), tmp_path / "u", quiet=True)
+
+
 def test_what_cannot_be_improved_is_refused_before_a_folder_is_touched(
     start: Path, tmp_path: Path
 ) -> None:

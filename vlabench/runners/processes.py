@@ -33,7 +33,13 @@ from vlabench.runners.slot import Ending, Slot, Stage
 from vlabench.spaces import Camera
 
 _SPAWN = get_context("spawn")  # a fork after OpenGL or torch threads deadlocks
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+_THREADS = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "LP_NUM_THREADS": "0",  # Mesa's drawing on the CPU: in the thread that asks for it
+}
 _STOP_SECONDS = 5.0
 
 
@@ -363,7 +369,7 @@ class _Worker:
 def _one_thread_each() -> Iterator[None]:
     """Let processes started inside use one thread: their number is the parallelism."""
     before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    os.environ.update(_THREADS)
     try:
         yield
     finally:

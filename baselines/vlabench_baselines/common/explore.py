@@ -9,6 +9,7 @@ critic is asked: an episode that time cut short has not ended, and its last deci
 would have followed.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.special import ndtr
 from torch import Tensor
 
 from vlabench.env import Observation
@@ -37,6 +40,8 @@ from vlabench_baselines.nanovla.model import NanoVLA, Understood
 from vlabench_baselines.nanovla.perception import batch_of
 from vlabench_baselines.nanovla.policy import observation_of
 
+_BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExploreRecipe:
@@ -47,16 +52,20 @@ class ExploreRecipe:
         horizon: Control steps of an episode; 0 for the protocol's.
         workers: Simulators side by side; 0 for one a core.
         batched: See `Explorer`.
+        correlation: Of the noise in one control step with that in the next; see `Explorer`.
     """
 
     episodes: int = 160
     horizon: int = 0
     workers: int = 0
     batched: bool = True
+    correlation: float = 0.0
 
     def __post_init__(self) -> None:
         if self.episodes < 1:
             raise ValueError(f"episodes is {self.episodes}; expected at least 1")
+        if not 0 <= self.correlation < 1:
+            raise ValueError(f"correlation is {self.correlation}; expected a number in [0, 1)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +96,36 @@ class Trajectory:
         return len(self.chosen)
 
 
+class Luck:
+    """Uniform numbers that depend on a seed alone, and on those before them if that is wanted.
+
+    Args:
+        seed: Of an episode.
+        correlation: Of one control step's with the next one's; see `Explorer`.
+    """
+
+    def __init__(self, seed: int, correlation: float = 0.0) -> None:
+        self._random, self._correlation = np.random.default_rng(seed), correlation
+        self._last: NDArray[np.float64] | None = None
+
+    def draw(self, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """Return the numbers of the next decision, in [0, 1), `[E, A]`."""
+        if not self._correlation:
+            return self._random.random(shape, dtype=np.float32)
+        rows, fresh = list[NDArray[np.float64]](), math.sqrt(1 - self._correlation**2)
+        for normal in self._random.standard_normal(shape):
+            last = self._last
+            self._last = normal if last is None else self._correlation * last + fresh * normal
+            rows.append(self._last)
+        uniform: NDArray[np.float32] = ndtr(np.stack(rows)).astype(np.float32)
+        return np.minimum(uniform, _BELOW_ONE)
+
+
 class _Trail:
     """What an episode in progress has given so far."""
 
-    def __init__(self, seed: int) -> None:
-        self.luck = np.random.default_rng(seed)
+    def __init__(self, luck: Luck) -> None:
+        self.luck = luck
         self.observations: list[Observation] = []
         self.chosen: list[Tensor] = []
         self.log_probs: list[Tensor] = []
@@ -109,6 +143,10 @@ class Explorer:
         batched: Whether all slots that wait are asked about at once. That is several times as
             fast, and not the same to the last digit: who waits together is a matter of timing.
         keep_features: Whether to remember what the backbone made of each moment.
+        correlation: Of the noise in one control step with that in the next. What is drawn
+            independently in each step cancels out before it leads anywhere; coloured noise does not
+            (Hollenstein et al., arXiv 2312.11091, who use it with PPO as here: the probability of a
+            decision is the one it has by itself).
     """
 
     id, digest = "explorer", ""
@@ -122,7 +160,9 @@ class Explorer:
         execute: int,
         batched: bool = True,
         keep_features: bool = False,
+        correlation: float = 0.0,
     ) -> None:
+        self._correlation = correlation
         self._model, self._actor, self._execute = model, actor, execute
         self._batched, self._keep_features = batched, keep_features
         self.action = origin.action
@@ -132,7 +172,8 @@ class Explorer:
 
     def reset(self, slot: int, episode: EpisodeSpec) -> None:
         """Begin an episode; see `Policy.reset`."""
-        self._slots[slot] = self._trails[episode.key] = _Trail(episode.policy_seed)
+        trail = _Trail(Luck(episode.policy_seed, self._correlation))
+        self._slots[slot] = self._trails[episode.key] = trail
 
     @torch.inference_mode()
     def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Decision:
@@ -152,7 +193,7 @@ class Explorer:
         batch = batch_of(observations, self._model.words, config).to(device)
         understood = self._model(batch)
         shape = (self._execute, config.action_size)
-        luck = np.stack([trail.luck.random(shape, dtype=np.float32) for trail in trails])
+        luck = np.stack([trail.luck.draw(shape) for trail in trails])
         chosen = self._actor.draw(understood, torch.from_numpy(luck).to(device))
         log_probs = self._actor.log_probs(understood, chosen)
         for row, (trail, observation) in enumerate(zip(trails, observations, strict=True)):

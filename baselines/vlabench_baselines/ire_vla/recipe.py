@@ -81,6 +81,7 @@ class IreVlaRecipe:
         ppo: How the policy learns from them.
         reinforce: Stage 1.
         supervise: Stage 2.
+        rounds: How often all tasks are gone through.
         seed: Of everything random.
         validate_episodes: Episodes of each task after each stage, the same ones every time.
             Neither exploring nor any evaluation shares them.
@@ -99,6 +100,11 @@ class IreVlaRecipe:
     ppo: PpoRecipe = field(default_factory=PpoRecipe)
     reinforce: ReinforceRecipe
     supervise: SuperviseRecipe
+    rounds: int = 1
     seed: int = 0
     validate_episodes: int = 10
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise ValueError(f"rounds is {self.rounds}; expected at least 1")

@@ -1,5 +1,6 @@
 """D_RL: the moments of the policy's own successes, and what it did in them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -44,7 +45,8 @@ class Replay:
         """Keep the successes among some trajectories.
 
         Args:
-            name: Of the file; one that is there is written again.
+            name: Of the file; one that is there is written again. What comes before its first
+                hyphen says of which task they are.
             trajectories: Of the suite that the model acts in.
             model: Its words number what is said, its chunk is what a label has.
             actor: Says what decisions mean.
@@ -79,14 +81,23 @@ class Replay:
     def draw(self, count: int, luck: torch.Generator) -> tuple[Batch, Tensor, Tensor]:
         """Return moments, chunks `[B, H, A]` and weights `[B, H]`, of one iteration's successes.
 
+        Every task is as likely as the others, however many of them it has.
+
         Raises:
-            IndexError: If there are none at all.
+            RuntimeError: If there are none at all.
         """
-        parts = list(self._parts.values())
-        sizes = torch.tensor([float(len(part.batch)) for part in parts])
-        part = parts[int(torch.multinomial(sizes, 1, generator=luck))]
+        sizes = {name: len(part.batch) for name, part in self._parts.items()}
+        wholes = Counter[str]()
+        for name, size in sizes.items():
+            wholes[_task_of(name)] += size
+        shares = torch.tensor([size / wholes[_task_of(name)] for name, size in sizes.items()])
+        part = list(self._parts.values())[int(torch.multinomial(shares, 1, generator=luck))]
         places = torch.randint(len(part.batch), (count,), generator=luck)
         return part.batch.pick(places), part.actions[places], part.weight[places]
+
+
+def _task_of(name: str) -> str:
+    return name.partition("-")[0]
 
 
 def _write(path: Path, part: _Part) -> None:

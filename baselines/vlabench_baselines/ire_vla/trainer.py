@@ -154,7 +154,8 @@ class _Trainer:
         self._device = device_of(wanted.device)
         torch.manual_seed(wanted.seed)
         self._model = start.load_model().to(self._device)
-        self._tasks = [e.task_id for e in arena.episodes(wanted.tasks, 1, wanted.seed)]
+        tasks = [e.task_id for e in arena.episodes(wanted.tasks, 1, wanted.seed)]
+        self._tasks = tasks * wanted.rounds
         self._replay = Replay(out / "replay")
         self._task, self._within, self._row, self._episodes, self._seconds = 0, 0, 0, 0, 0.0
         self._shares: list[float] = []
@@ -163,7 +164,7 @@ class _Trainer:
         self._log = Log(out / "log.csv", COLUMNS, self._row - 1)
 
     def run(self) -> None:
-        """Learn one task after the other."""
+        """Learn one task after the other, as many times as there are rounds."""
         if not self._row:
             self._add(Clock(), "start", self._validate())
         while self._task < len(self._tasks):
@@ -186,6 +187,7 @@ class _Trainer:
             execute=self._arena.execute,
             batched=self._wanted.explore.batched,
             keep_features=frozen,
+            correlation=self._wanted.explore.correlation,
         )
         with self._arena.pool(explorer) as pool:
             steps = range(self._within, stage.iterations)
@@ -209,11 +211,14 @@ class _Trainer:
     def _draw(self) -> list[EpisodeSpec]:
         """Return the next episodes of the task: each iteration has initial states of its own."""
         count, task = self._wanted.explore.episodes, self._tasks[self._task]
-        whole = self._arena.episodes(task, (self._within + 1) * count, self._wanted.seed)
-        return list(whole[self._within * count :])
+        before = self._tasks[: self._task].count(task) * self._wanted.reinforce.iterations
+        place = before + self._within
+        whole = self._arena.episodes(task, (place + 1) * count, self._wanted.seed)
+        return list(whole[place * count :])
 
     def _learn(self, reinforce: "_Reinforce", found: Sequence[Trajectory], clock: Clock) -> None:
-        name = f"{self._task:02d}-{self._within:03d}"
+        passed, number = divmod(self._task, len(self._tasks) // self._wanted.rounds)
+        name = f"{number:02d}-{passed:02d}-{self._within:03d}"
         self._replay.add(name, found, self._model, reinforce.actor)
         luck = torch.Generator().manual_seed(self._wanted.seed * 1_000_003 + self._row)
         with clock.part("learning"):

@@ -265,7 +265,12 @@ def _explore(
     files = {task: folder / f"{task.replace('/', '-')}.pt" for task in tasks}
     left = [task for task in tasks if not files[task].is_file()]
     explorer = Explorer(
-        model, start.origin, actor, execute=arena.execute, batched=wanted.explore.batched
+        model,
+        start.origin,
+        actor,
+        execute=arena.execute,
+        batched=wanted.explore.batched,
+        correlation=wanted.explore.correlation,
     )
     with arena.pool(explorer) as pool:
         for task in say.track(left, len(tasks), "tasks", len(tasks) - len(left)):

@@ -203,6 +203,7 @@ class _Trainer:
             self._actor,
             execute=self._arena.execute,
             batched=self._wanted.explore.batched,
+            correlation=self._wanted.explore.correlation,
         )
         if not begun:
             self._log.add(self._row(0, {}, self._validate(say), Clock()))
