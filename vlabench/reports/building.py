@@ -64,6 +64,7 @@ class Request:
         sweeps: Name of a sweep to its runs, which differ in their settings.
         rules: How runs are compared.
         aside: Names of methods that are no contenders; see `boards.Method`.
+        papers_only: Names of methods that papers' tables show and the report's own do not.
     """
 
     title: str
@@ -73,6 +74,7 @@ class Request:
     sweeps: Mapping[str, Sequence[Results]] = field(default_factory=dict)
     rules: Rules = field(default_factory=Rules)
     aside: Collection[str] = ()
+    papers_only: Collection[str] = ()
 
 
 def build_report(request: Request, papers: Sequence[Section] = ()) -> Report:
@@ -85,7 +87,8 @@ def build_report(request: Request, papers: Sequence[Section] = ()) -> Report:
     Raises:
         RecordError: If there is nothing to report, or the runs of a method do not belong together.
     """
-    boards = make_boards(request.runs, request.groups, request.aside)
+    shown = {name: runs for name, runs in request.runs.items() if name not in request.papers_only}
+    boards = make_boards(shown, request.groups, request.aside)
     if request.rules.on_error == "raise":
         _refuse_errors(boards)
     on_error = request.rules.on_error

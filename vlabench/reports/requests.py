@@ -44,12 +44,14 @@ class MethodFiles:
         runs: Results files; one for each training of the method.
         curves: Logs of its trainings.
         aside: Whether it is no contender; see `boards.Method`.
+        papers_only: Whether it is in papers' tables alone.
     """
 
     name: str
     runs: tuple[str, ...] = ()
     curves: tuple[str, ...] = ()
     aside: bool = False
+    papers_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,7 @@ class PaperFiles:
     Attributes:
         published: Name of a file in `results/published`, without its ending.
         suite: Where ours were measured.
-        methods: Names of ours, in order.
+        methods: Names of ours, in order; all that ran there where none is named.
         columns: The published table's column to our tasks: globs over task ids, by commas.
         steps: Ours are of one training: what stands in the first column to the method's name.
         note: What has to be said about ours.
@@ -151,6 +153,7 @@ def request_of_file(found: ReportFile, folder: Path, rules: Rules | None = None)
         sweeps={s.name: [read_results(p) for p in _paths(folder, s.runs)] for s in found.sweeps},
         rules=rules,
         aside=tuple(method.name for method in found.methods if method.aside),
+        papers_only=tuple(method.name for method in found.methods if method.papers_only),
     )
 
 
@@ -230,7 +233,8 @@ def _paths(folder: Path, patterns: Sequence[str]) -> list[Path]:
     found = list[Path]()
     for pattern in patterns:
         path = Path(normpath(folder / pattern))
-        files = sorted(path.parent.glob(path.name)) if "*" in pattern else [path]
+        globbed = any(sign in path.name for sign in "*?[")
+        files = sorted(path.parent.glob(path.name)) if globbed else [path]
         if not files:
             raise RecordError(f"no file matches {path}")
         found += files
@@ -261,7 +265,7 @@ def _paper(
     here = [b for b in boards if b.where.startswith(f"{wanted.suite} v")]
     if not here:
         raise SettingError(f"{where}: no method has a run on suite {wanted.suite!r}")
-    names = wanted.methods or tuple(wanted.steps.values())
+    names = wanted.methods or tuple(wanted.steps.values()) or [m.name for m in here[0].methods]
     methods = []
     for name in names:
         places = [(board, m) for board in here for m in board.methods if m.name == name]

@@ -270,6 +270,27 @@ def test_a_papers_table_has_our_rows_and_apart_from_them_the_published_ones(fold
     assert "RL, Goal: NOT THE SAME: base is 'b', published is '7B'" in report.sections[0].text[0]
 
 
+def test_a_papers_table_that_names_no_method_has_all(folder: Path) -> None:
+    (folder / "report.toml").rename(folder / "r.txt")
+    (folder / "r.txt").write_text(FILE.replace('methods = ["SFT", "RL"]\n', ""))
+    rows = report_of_file(folder / "r.txt").sections[0].tables[0].rows
+    assert [row.cells[0].text for row in rows] == ["SFT", "RL", "RL"]
+
+
+def test_what_is_in_papers_tables_alone_is_in_no_other_and_is_no_contender(folder: Path) -> None:
+    (folder / "report.toml").rename(folder / "r.txt")
+    whole = report_of_file(folder / "r.txt")
+    (folder / "r.txt").write_text(
+        FILE.replace('runs = ["b*.jsonl"]', 'runs = ["[b].jsonl"]\npapers_only = true')
+    )
+    found = report_of_file(folder / "r.txt")
+    assert found.sections[0].tables == whole.sections[0].tables
+    assert [row.cells[0].text for row in found.sections[1].tables[0].rows] == ["SFT"]
+    assert whole.findings
+    assert not found.findings
+    assert found.sources == whole.sources
+
+
 @pytest.mark.parametrize(
     ("old", "new", "kind", "message"),
     [
