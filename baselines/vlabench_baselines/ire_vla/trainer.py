@@ -12,10 +12,13 @@ What differs from the paper, or is not in it:
     an action is learned beside the head, from a recipe's value on, anew for each task.
  3. No number is published: PPO's, LoRA's, the shares of the two data sets, when a task is learnt.
     They are the recipe's.
- 4. Stage 2 draws a batch from either set at each step; `share` weighs their losses.
+ 4. Stage 2 draws a batch from either set at each step; `share` weighs their losses. Of D_RL every
+    task gives as much, or those that are easy would drown the others.
  5. `ppo-replay` has a critic head on the detached output of its backbone.
  6. Eyes and word embeddings belong to the backbone: LoRA leaves them as they are, `rank = 0` trains
     them too.
+ 7. Tasks may be gone through several times, in `rounds` of shorter stages; the paper's algorithm goes
+    through them once and says nothing of how long. Explored noise may last (`explore.correlation`).
 
 A training is one folder: `log.csv` and `curves.png`, `replay/` with the successes, `state.pt` to go
 on from, and `checkpoint/`, the policy after the last task. Nothing is selected.
