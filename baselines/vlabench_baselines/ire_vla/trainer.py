@@ -17,8 +17,8 @@ What differs from the paper, or is not in it:
  5. `ppo-replay` has a critic head on the detached output of its backbone.
  6. Eyes and word embeddings belong to the backbone: LoRA leaves them as they are, `rank = 0` trains
     them too.
- 7. Tasks may be gone through several times, in `rounds` of shorter stages; the paper's algorithm goes
-    through them once and says nothing of how long. Explored noise may last (`explore.correlation`).
+ 7. Tasks may be gone through several times, in `rounds` of shorter stages; the paper's algorithm
+    goes through them once and says nothing of how long. Noise may last (`explore.correlation`).
 
 A training is one folder: `log.csv` and `curves.png`, `replay/` with the successes, `state.pt` to go
 on from, and `checkpoint/`, the policy after the last task. Nothing is selected.
