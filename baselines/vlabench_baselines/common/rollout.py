@@ -1,6 +1,7 @@
 """Trying a model out while it is trained, in episodes that are neither trained on nor evaluated."""
 
 import copy
+import os
 from collections.abc import Mapping
 
 from vlabench.metrics import Estimate, success_rate
@@ -69,10 +70,11 @@ def try_out(
         tasks: Globs over task ids.
         episodes: Of each.
         settings: Of the suite, parsed.
-        workers: Simulators side by side.
+        workers: Simulators side by side, at most; one for each core is enough, because those that
+            explore wait meanwhile and keep their memory.
     """
     policy = NanoPolicy("trained", portrait(model), origin, execute=execute)
-    runner = ProcessRunner(workers)
+    runner = ProcessRunner(min(workers, os.cpu_count() or 1))
     return rollout(suite, policy, runner, tasks=tasks, episodes=episodes, settings=settings)
 
 
