@@ -41,7 +41,7 @@ from vlabench.registry import load_suite
 from vlabench.suite import Suite
 from vlabench_baselines.common.actors import GaussianActor
 from vlabench_baselines.common.data import Moments, moments, shifted
-from vlabench_baselines.common.device import device_of, no_denormals
+from vlabench_baselines.common.device import device_of, give_back_memory, no_denormals
 from vlabench_baselines.common.experience import Experience, gather
 from vlabench_baselines.common.expert import Demonstrations
 from vlabench_baselines.common.explore import Arena, Explorer, Trajectory, make_arena
@@ -245,6 +245,7 @@ class _Trainer:
         }
         self._add(clock, "reinforce", values)
         self._save()
+        give_back_memory()
 
     def _supervise(self) -> None:
         """Stage 2: clone the demonstrations and the successes."""

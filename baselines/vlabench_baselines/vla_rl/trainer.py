@@ -34,7 +34,7 @@ from vlabench.recipe import Recipe, fill
 from vlabench.registry import load_suite
 from vlabench.runners.processes import Pool
 from vlabench_baselines.common.actors import TokenActor
-from vlabench_baselines.common.device import device_of, no_denormals
+from vlabench_baselines.common.device import device_of, give_back_memory, no_denormals
 from vlabench_baselines.common.experience import Experience, gather
 from vlabench_baselines.common.explore import Arena, Explorer, Trajectory, make_arena
 from vlabench_baselines.common.folder import claim, load_state, save_state
@@ -266,6 +266,7 @@ class _Trainer:
             self._snapshot()
         self._log.add(self._row(self._iteration, values, found, clock))
         self._save()
+        give_back_memory()
         return f"exploring {values['exploring']:.1%}"
 
     def _due(self, every: int) -> bool:
