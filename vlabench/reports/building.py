@@ -466,7 +466,7 @@ def _sweep_section(name: str, runs: Sequence[Results], on_error: OnError) -> Sec
     """Say what success does along the setting in which runs differ."""
     series = series_of_runs(runs, on_error=on_error)
     text = [
-        f"{each.label}: {line}." if each.label else f"{line}."
+        f"{each.label}: {line}." if each.label else f"{line[0].upper()}{line[1:]}."
         for each in series
         for line in (scaling_sentence(each.scaling), *law_sentences(each.scaling))
     ]
