@@ -107,7 +107,7 @@ def test_a_reward_model_that_is_there_is_taken_as_it_is(start: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("judge", "message"),
     [
-        ("vla-rl", "no checkpoint of 'vla-rl' for suite 'point-reach' comes along"),
+        ("vla-rl", "rprm.judge=vla-rl, expected a checkpoint's folder, or .* suite 'point-reach'"),
         ("sft", "carries no judge 'rprm'"),
         (
             str(SHIPPED / "vla-rl-libero-privileged"),

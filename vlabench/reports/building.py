@@ -471,8 +471,9 @@ def _sweep_section(name: str, runs: Sequence[Results], on_error: OnError) -> Sec
         for line in (scaling_sentence(each.scaling), *law_sentences(each.scaling))
     ]
     axis = series[0].scaling.axis
+    costs = [cost for cost in ("samples", "GFLOPs", "ms") if cost != axis]
     rows = [
-        Row(cells=(_number(point.x), *_point_cells(point)), group=each.label)
+        Row(cells=(_number(point.x), *_point_cells(point, costs)), group=each.label)
         for each in series
         for point in each.scaling.points
     ]
@@ -484,9 +485,7 @@ def _sweep_section(name: str, runs: Sequence[Results], on_error: OnError) -> Sec
             Column(name="success", kind="rate"),
             Column(name="oracle", kind="rate",
                    about="an episode counts if it succeeded here or at an earlier point"),
-            Column(name="samples", kind="number", about="of a decision"),
-            Column(name="GFLOPs", kind="number", about="of a decision"),
-            Column(name="ms", kind="number", about="of a decision"),
+            *(Column(name=cost, kind="number", about="of a decision") for cost in costs),
             Column(name="on the front of", about="costs for which no other point does as well"),
         ),
         rows=tuple(rows),
@@ -496,14 +495,16 @@ def _sweep_section(name: str, runs: Sequence[Results], on_error: OnError) -> Sec
     return Section(id=table.id, title=name, text=tuple(text), tables=(table,), figures=(figure,))
 
 
-def _point_cells(point: Point) -> tuple[Cell, ...]:
-    flops = None if point.flops is None else point.flops / 1e9
+def _point_cells(point: Point, costs: Sequence[str]) -> tuple[Cell, ...]:
+    known = {
+        "samples": point.samples,
+        "GFLOPs": None if point.flops is None else point.flops / 1e9,
+        "ms": point.milliseconds,
+    }
     return (
         rate_cell(point.success),
         rate_cell(point.oracle),
-        _number(point.samples),
-        _number(flops),
-        _number(point.milliseconds),
+        *(_number(known[cost]) for cost in costs),
         Cell(text=", ".join(point.front)),
     )
 

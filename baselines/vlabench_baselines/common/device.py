@@ -1,6 +1,7 @@
 """What a training asks of the machine, and gives back."""
 
 import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,11 @@ def device_of(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
+
+
+def cores() -> int:
+    """Return how many there are: so many simulators compute side by side."""
+    return os.cpu_count() or 1
 
 
 def compiled(function: Any, device: torch.device) -> Any:

@@ -1,6 +1,5 @@
 """An expert's demonstrations: those that a recipe asks for, collected if they are not there."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from vlabench.demos.storage import demo_files
 from vlabench.runners.processes import ProcessRunner
 from vlabench.spaces import Camera
 from vlabench.suite import Suite
+from vlabench_baselines.common.device import cores
 from vlabench_baselines.common.progress import Follower
 
 
@@ -64,7 +64,7 @@ class Demonstrations:
             request={"tasks": tasks, "episodes": recipe.episodes, "seed": recipe.seed},
             settings=recipe.settings,
             recording=Recording(noise=recipe.noise, cameras=tuple(cameras)),
-            workers=workers(),
+            workers=cores(),
         )
 
     def ready(self, folder: Path, say: Follower) -> Path:
@@ -73,7 +73,7 @@ class Demonstrations:
             return self._folder
         assert self._collection is not None
         planned = len(self._collection.evaluation.plan.episodes)
-        records = self._collection.run(ProcessRunner(workers()), folder)
+        records = self._collection.run(ProcessRunner(cores()), folder)
         found, _ = next(records)
         done = len(found.episodes)
         if done < planned:
@@ -82,8 +82,3 @@ class Demonstrations:
         for _ in say.track(records, planned, "demonstrations", done):
             pass
         return folder
-
-
-def workers() -> int:
-    """Return how many simulators to run side by side: one a core."""
-    return os.cpu_count() or 1

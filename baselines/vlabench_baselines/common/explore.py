@@ -33,8 +33,7 @@ from vlabench.settings import parse_settings
 from vlabench.spaces import ObservationSpec
 from vlabench.suite import Suite
 from vlabench_baselines.common.actors import Actor
-from vlabench_baselines.common.device import one_thread
-from vlabench_baselines.common.expert import workers
+from vlabench_baselines.common.device import cores, one_thread
 from vlabench_baselines.nanovla.checkpoint import Checkpoint, Origin
 from vlabench_baselines.nanovla.model import NanoVLA, Understood
 from vlabench_baselines.nanovla.perception import batch_of
@@ -306,5 +305,5 @@ def make_arena(
         settings=parse_settings(suite.make_env, settings, f"suite {suite.id!r}"),
         execute=int(start.notes.get("execute", start.config.chunk)),
         horizon=recipe.horizon,
-        workers=recipe.workers or workers(),
+        workers=recipe.workers or cores(),
     )

@@ -1,7 +1,6 @@
 """Trying a model out while it is trained, in episodes that are neither trained on nor evaluated."""
 
 import copy
-import os
 from collections.abc import Mapping
 
 from vlabench.metrics import Estimate, success_rate
@@ -10,7 +9,7 @@ from vlabench.policy import Policy
 from vlabench.runners import Runner, Stage
 from vlabench.runners.processes import ProcessRunner
 from vlabench.suite import Suite
-from vlabench_baselines.common.device import one_thread
+from vlabench_baselines.common.device import cores, one_thread
 from vlabench_baselines.nanovla.checkpoint import Origin
 from vlabench_baselines.nanovla.model import NanoVLA
 from vlabench_baselines.nanovla.policy import NanoPolicy
@@ -74,7 +73,7 @@ def try_out(
             explore wait meanwhile and keep their memory.
     """
     policy = NanoPolicy("trained", portrait(model), origin, execute=execute)
-    runner = ProcessRunner(min(workers, os.cpu_count() or 1))
+    runner = ProcessRunner(min(workers, cores()))
     return rollout(suite, policy, runner, tasks=tasks, episodes=episodes, settings=settings)
 
 

@@ -44,8 +44,8 @@ from vlabench_baselines.common.data import (
     split,
     words_of,
 )
-from vlabench_baselines.common.device import compiled, device_of, no_denormals
-from vlabench_baselines.common.expert import Demonstrations, workers
+from vlabench_baselines.common.device import compiled, cores, device_of, no_denormals
+from vlabench_baselines.common.expert import Demonstrations
 from vlabench_baselines.common.folder import claim, load_state, save_state
 from vlabench_baselines.common.log import Log, draw_curves
 from vlabench_baselines.common.progress import Follower
@@ -279,7 +279,7 @@ class _Trainer:
             tasks=self._wanted.tasks,
             episodes=self._training.rollout_episodes,
             settings=_suite_settings(self._wanted, self._suite),
-            workers=workers(),
+            workers=cores(),
         )
         self._say.say(f"step {self._step}: {told(estimate)}")
         return columns(estimate)

@@ -528,14 +528,21 @@ def judge_of(recipe: RprmRecipe, start: "Checkpoint", execute: int) -> Judge:
     """Return the process reward model that a recipe names.
 
     Raises:
-        CheckpointError: If there is no such checkpoint, or it carries none.
-        SettingError: If it judges other policies than this one.
+        CheckpointError: If the checkpoint is damaged or carries none.
+        SettingError: If there is no such checkpoint, or it judges other policies than this one.
     """
-    from vlabench_baselines.nanovla.checkpoint import check_judge, read_checkpoint
+    from vlabench_baselines.nanovla.checkpoint import CheckpointError, check_judge, read_checkpoint
 
     named = Path(recipe.judge).expanduser()
-    family = load_suite(start.origin.suite.partition("@")[0])
-    found = read_checkpoint(named if named.is_dir() else find_shipped(recipe.judge, family))
+    suite = load_suite(start.origin.suite.partition("@")[0])
+    try:
+        folder = named if named.is_dir() else find_shipped(recipe.judge, suite)
+    except CheckpointError as error:
+        raise SettingError(
+            f"rprm.judge={recipe.judge}, expected a checkpoint's folder, or the id of a policy "
+            f"whose checkpoint for suite {suite.id!r} comes along"
+        ) from error
+    found = read_checkpoint(folder)
     judge, what = found.load_judge(NAME), f"rprm.judge={recipe.judge} does not fit the policy"
     if judge.config.chunk != execute:
         raise SettingError(

@@ -123,6 +123,17 @@ def test_a_policy_is_held_back_while_too_many_simulators_run() -> None:
     assert policy.sizes == sorted(policy.sizes, reverse=True), "fewer only once fewer are left"
 
 
+def test_workers_compute_and_draw_in_one_thread_each() -> None:
+    def make_env(task: Any, protocol: Any, wants: Any) -> Any:
+        import os
+
+        names = ("OMP_NUM_THREADS", "LP_NUM_THREADS")
+        raise RuntimeError(" ".join(f"{name}={os.environ.get(name)}" for name in names))
+
+    records = run(ProcessRunner(1), suite=replace(SUITE, make_env=make_env))
+    assert all("OMP_NUM_THREADS=1 LP_NUM_THREADS=0" in str(r.error) for r in records.values())
+
+
 def assert_only(broken: str, records: dict[str, EpisodeRecord], reference: Any, text: str) -> None:
     """Assert that one episode is an error that says `text`, and the others are untouched."""
     assert {key for key, r in records.items() if r.outcome is Outcome.ERROR} == {broken}
