@@ -218,6 +218,28 @@ def test_curves_have_a_table_of_falls() -> None:
     assert (cells["final"], cells["worst fall"]) == ("60.0", "30.0")
 
 
+@pytest.mark.parametrize(
+    ("setting", "costs"),
+    [("samples", ["GFLOPs", "ms"]), ("temperature", ["samples", "GFLOPs", "ms"])],
+)
+def test_a_sweep_has_a_row_for_each_point_and_names_no_cost_twice(
+    setting: str, costs: list[str]
+) -> None:
+    runs = [
+        results({"g/0": "1" * won + "0" * (20 - won)}, settings={setting: str(value)})
+        for value, won in ((1, 5), (2, 10), (4, 15))
+    ]
+    (section,) = build_report(Request(title="t", sweeps={"more of it": runs})).sections
+    (found,) = section.tables
+    assert [column.name for column in found.columns] == [
+        setting, "success", "oracle", *costs, "on the front of"
+    ]  # fmt: skip
+    assert [row.cells[1].text for row in found.rows] == ["25.0", "50.0", "75.0"]
+    assert [row.cells[-2].text for row in found.rows] == ["100"] * 3
+    assert section.text[0].startswith(f"Success RISES with {setting}: +")
+    assert section.figures
+
+
 FILE = """
 title = "t"
 published = "."
