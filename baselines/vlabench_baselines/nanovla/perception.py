@@ -232,7 +232,7 @@ class PictureEncoder(nn.Module):
             nn.Conv2d(width // 2, width, 3, stride=2, padding=1),
             nn.GroupNorm(4, width),
             nn.GELU(),
-            nn.Conv2d(width, width, 3, stride=2, padding=1),
+            nn.Conv2d(width, width, 3, stride=config.pictures_stride // 4, padding=1),
             nn.GroupNorm(4, width),
             nn.GELU(),
             nn.Conv2d(width, width, 3, padding=1),
