@@ -41,7 +41,7 @@ def save_figure(figure: Figure, *paths: Path) -> None:
         if path.suffix not in _FORMATS:
             known = ", ".join(_FORMATS)
             raise ValueError(f"{path}: a figure is one of {known}, by the file's suffix")
-    with _drawn(figure) as canvas:
+    with drawn(figure) as canvas:
         for path in paths:
             canvas.savefig(path, **_FORMATS[path.suffix])
             canvas.set_layout_engine("none")  # laid out once; every format would do it again
@@ -58,7 +58,7 @@ def svg_of(figure: Figure) -> str:
         ImportError: If matplotlib is not installed.
     """
     text = io.StringIO()
-    with _drawn(figure) as canvas:
+    with drawn(figure) as canvas:
         canvas.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     root = ElementTree.fromstring(text.getvalue())
     used = {ref for element in root.iter() for ref in _references(element)}
@@ -78,7 +78,7 @@ def svg_of(figure: Figure) -> str:
 
 
 @contextmanager
-def _drawn(figure: Figure) -> Iterator["Canvas"]:
+def drawn(figure: Figure) -> Iterator["Canvas"]:
     """Draw on a canvas of the figure's size, whatever the user's matplotlibrc says."""
     import matplotlib
     from matplotlib.figure import Figure as Canvas

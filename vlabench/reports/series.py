@@ -160,7 +160,9 @@ def scaling_figure(id_: str, series: Sequence[Series], title: str) -> Figure:
             axes.set(xlabel=_COSTS.get(name, series[0].scaling.axis), ylim=(-0.02, 1.02))
             axes.grid(alpha=0.3)
         panels[0].set_ylabel("success rate, 95 % interval")
-        _label_ticks(panels[0], series)
+        _label_places(panels[0], series)
+        for axes in panels[1:]:
+            _label_costs(axes)
         panels[0].legend(frameon=False, fontsize=8)
         canvas.suptitle(title, fontsize=10)
 
@@ -215,9 +217,19 @@ def _draw_fits(axes: "Axes", found: Scaling, colour: str, *, alone: bool) -> Non
         axes.axvline(found.knee.x, color="grey", alpha=0.4, linewidth=1, label="knee")
 
 
-def _label_ticks(axes: "Axes", series: Sequence[Series]) -> None:
+def _label_places(axes: "Axes", series: Sequence[Series]) -> None:
     """Write the points themselves on the axis where they are few."""
     places: Any = sorted({point.x for each in series for point in each.scaling.points})
     if len(places) <= 10:
         axes.set_xticks(places, [f"{place:g}" for place in places])
         axes.minorticks_off()
+
+
+def _label_costs(axes: "Axes") -> None:
+    """Write 2 M and not 2 × 10^6, at few places that keep apart."""
+    from matplotlib.ticker import EngFormatter, LogLocator
+
+    if axes.get_xscale() == "log":
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.minorticks_off()
+    axes.xaxis.set_major_formatter(EngFormatter())

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ from vlabench.record import Provenance, Seconds, Trace
 from vlabench.reports.boards import best_of, make_boards, rate, told_apart
 from vlabench.reports.building import Request, build_report
 from vlabench.reports.episodes import parted
+from vlabench.reports.figures import drawn
 from vlabench.reports.markdown import markdown_of
 from vlabench.reports.model import Report, Table
 from vlabench.reports.requests import report_of_file
+from vlabench.reports.series import scaling_figure, series_of_runs
 from vlabench.store import read_results, write_run
 from vlabench.table import Results, results_of
 
@@ -238,6 +241,29 @@ def test_a_sweep_has_a_row_for_each_point_and_names_no_cost_twice(
     assert [row.cells[-2].text for row in found.rows] == ["100"] * 3
     assert section.text[0].startswith(f"Success RISES with {setting}: +")
     assert section.figures
+
+
+def test_numbers_on_a_sweeps_axes_keep_apart() -> None:
+    runs = [
+        results({"g/0": "1" * won + "0" * (20 - won)}, settings={"samples": str(samples)})
+        for samples, won in ((1, 5), (2, 10), (4, 15), (8, 16))
+    ]
+    (one,) = series_of_runs(runs)
+    points = tuple(
+        replace(point, flops=flops, milliseconds=flops / 1e5)
+        for point, flops in zip(one.scaling.points, (3.9e5, 1.9e6, 2.1e6, 4.5e6), strict=True)
+    )
+    figure = scaling_figure("f", [replace(one, scaling=replace(one.scaling, points=points))], "t")
+    with drawn(figure) as canvas:
+        canvas.draw_without_rendering()
+        assert len(canvas.axes) == 3
+        for axes in canvas.axes:
+            low, high = axes.get_xlim()
+            ticks = [tick for tick in axes.xaxis.get_ticklabels(which="both") if tick.get_text()]
+            shown = [tick for tick in ticks if low <= tick.get_position()[0] <= high]
+            boxes = [tick.get_window_extent() for tick in shown]
+            assert len(boxes) >= 3
+            assert all(a.x1 < b.x0 for a, b in pairwise(sorted(boxes, key=lambda box: box.x0)))
 
 
 FILE = """
