@@ -15,11 +15,12 @@ from vlabench import EpisodeSpec, load_suite
 from vlabench_baselines.common.actors import GaussianActor, TokenActor
 from vlabench_baselines.common.experience import Experience, gather
 from vlabench_baselines.common.explore import Arena, Explorer, ExploringError, Luck, Trajectory
-from vlabench_baselines.common.learner import Learner
+from vlabench_baselines.common.learner import Learner, distance
 from vlabench_baselines.common.ppo import PpoRecipe
 from vlabench_baselines.nanovla.checkpoint import Checkpoint, read_checkpoint
 from vlabench_baselines.nanovla.heads import ContinuousHead, TokenHead
 from vlabench_baselines.nanovla.model import Critic, NanoVLA, Understood
+from vlabench_baselines.nanovla.perception import batch_of
 from vlabench_baselines.nanovla.shipped import find_shipped
 from vlabench_suites.point_reach import PointReachEnv
 
@@ -247,6 +248,26 @@ def test_a_divergence_that_is_too_large_ends_the_iteration(start: Checkpoint) ->
     learner = learner_of(model, recipe)
     update = learner.update(gather(experience_of, model), torch.Generator().manual_seed(0))
     assert update.steps < 20
+
+
+def test_a_policy_is_as_far_from_its_start_as_they_disagree_on_what_it_did(
+    start: Checkpoint,
+) -> None:
+    model, where = start.load_model(), arena()
+    explorer = Explorer(
+        model, start.origin, token_actor(model), execute=EXECUTE, keep_features=True
+    )
+    with where.pool(explorer) as pool:
+        experience = gather(where.explore(pool, explorer, where.episodes("*", 3, 0)), model)
+    before = start.load_model()
+    same = distance(experience, model, token_actor(model), before, token_actor(before))
+    assert same == pytest.approx(0, abs=1e-4)
+    hotter = token_actor(before, temperature=8.0)
+    seen = before(batch_of(experience.views(experience.moment), before.words, before.config))
+    expected = experience.log_probs - hotter.log_probs(seen, experience.chosen)
+    found = distance(experience, model, token_actor(model), before, hotter)
+    assert found == pytest.approx(float(expected.mean()), rel=1e-3)
+    assert found > 0.1
 
 
 def test_kept_features_are_what_the_backbone_makes_of_the_moments(start: Checkpoint) -> None:

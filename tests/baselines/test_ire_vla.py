@@ -101,6 +101,8 @@ def test_each_method_trains_what_its_paper_says(
         "start", *["reinforce", "reinforce", "supervise"] * 2
     ]  # fmt: skip
     assert rows[0]["success_n"] == "20"
+    far = [float(row["kl_start"]) for row in rows if row["stage"] == "reinforce"]
+    assert far[-1] != 0, "stage 2 lies between"
 
 
 def test_the_policy_that_went_through_both_stages_still_knows_what_was_demonstrated(

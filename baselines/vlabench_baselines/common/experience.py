@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from vlabench.env import Observation
 from vlabench_baselines.common.explore import Trajectory
 from vlabench_baselines.common.ppo import advantages
 from vlabench_baselines.nanovla.model import NanoVLA, Understood
@@ -42,6 +43,11 @@ class Experience:
     def num_moments(self) -> int:
         """Moments, `M`."""
         return sum(len(one.observations) for one in self.trajectories)
+
+    def views(self, moments: Tensor) -> list[Observation]:
+        """Return the observations of some moments."""
+        views = [view for one in self.trajectories for view in one.observations]
+        return [views[moment] for moment in moments.tolist()]
 
     def seen(self, moments: Tensor, device: torch.device) -> Batch:
         """Return what was seen in some moments."""

@@ -14,7 +14,8 @@ from vlabench_baselines.common.ppo import (
     surrogate,
     value_loss,
 )
-from vlabench_baselines.nanovla.model import Understood
+from vlabench_baselines.nanovla.model import NanoVLA, Understood
+from vlabench_baselines.nanovla.perception import batch_of
 
 _MANY = 2048
 """Moments that are valued at once: memory, nothing else."""
@@ -167,6 +168,30 @@ class Learner:
 
 _FEW = 64
 """Decisions whose entropy is measured in each minibatch."""
+_SOME = 512
+"""Decisions by which two policies are compared."""
+
+
+@torch.no_grad()
+def distance(
+    experience: Experience, now: NanoVLA, actor: Actor, start: NanoVLA, start_actor: Actor
+) -> float:
+    """Estimate the KL divergence of the start from the policy, nats a decision.
+
+    Args:
+        experience: Explored by the policy as it was lately.
+        now: The policy's model.
+        actor: Its own.
+        start: What the model was when the training began.
+        start_actor: Its own.
+    """
+    places = torch.arange(0, len(experience), max(1, len(experience) // _SOME))
+    device = next(now.parameters()).device
+    views = experience.views(experience.moment[places])
+    batch = batch_of(views, now.words, now.config).to(device)
+    chosen = experience.chosen[places].to(device)
+    gain = actor.log_probs(now(batch), chosen) - start_actor.log_probs(start(batch), chosen)
+    return float(gain.mean())
 
 
 def _adam(parameters: list[nn.Parameter], learning_rate: float) -> torch.optim.AdamW:

@@ -46,7 +46,7 @@ from vlabench_baselines.common.experience import Experience, gather
 from vlabench_baselines.common.expert import Demonstrations
 from vlabench_baselines.common.explore import Arena, Explorer, Trajectory, make_arena
 from vlabench_baselines.common.folder import claim, load_state, save_state
-from vlabench_baselines.common.learner import Learner
+from vlabench_baselines.common.learner import Learner, distance
 from vlabench_baselines.common.log import Log, draw_curves
 from vlabench_baselines.common.progress import Clock, Follower
 from vlabench_baselines.common.rollout import columns, portrait, told, try_out
@@ -72,6 +72,7 @@ COLUMNS = (
     "length",
     "entropy",
     "kl",
+    "kl_start",
     "clipped",
     "gradient_norm",
     "value_error",
@@ -91,10 +92,10 @@ COLUMNS = (
 )
 _PANELS = {
     "success, greedily, of all tasks": ("success", "success_expert"),
-    "success in exploring one task": ("exploring",),
+    "success in exploring one task: the return": ("exploring",),
     "control steps": ("length",),
     "entropy, nats": ("entropy",),
-    "KL, nats a decision": ("kl",),
+    "KL, nats a decision": ("kl", "kl_start"),
     "critic": ("value_error", "explained"),
     "loss of stage 2": ("loss",),
     "seconds": ("seconds_exploring", "seconds_learning", "seconds_validating"),
@@ -157,6 +158,7 @@ class _Trainer:
         self._device = device_of(wanted.device)
         torch.manual_seed(wanted.seed)
         self._model = start.load_model().to(self._device)
+        self._before = start.load_model().to(self._device)
         tasks = [e.task_id for e in arena.episodes(wanted.tasks, 1, wanted.seed)]
         self._tasks = tasks * wanted.rounds
         self._replay = Replay(out / "replay")
@@ -209,7 +211,13 @@ class _Trainer:
     def _begin(self) -> "_Reinforce":
         """Begin stage 1: a new critic head and a new spread."""
         torch.manual_seed(self._wanted.seed * 1_000_003 + self._task)
-        return _Reinforce(self._wanted, self._model, self._arena.execute, self._device)
+        return _Reinforce(self._wanted, self._model, self._actor(self._model), self._device)
+
+    def _actor(self, model: NanoVLA) -> GaussianActor:
+        """Return who explores with a model, at the spread that every stage begins with."""
+        assert isinstance(model.head, ContinuousHead)
+        actor = GaussianActor(model.head, self._arena.execute, self._wanted.reinforce.std)
+        return actor.to(self._device)
 
     def _draw(self) -> list[EpisodeSpec]:
         """Return the next episodes of the task: each iteration has initial states of its own."""
@@ -225,10 +233,12 @@ class _Trainer:
         self._replay.add(name, found, self._model, reinforce.actor)
         luck = torch.Generator().manual_seed(self._wanted.seed * 1_000_003 + self._row)
         with clock.part("learning"):
+            experience = gather(found, self._model)
             update = reinforce.learner.update(
-                gather(found, self._model),
-                luck,
-                learn_policy=self._within >= self._wanted.reinforce.warmup,
+                experience, luck, learn_policy=self._within >= self._wanted.reinforce.warmup
+            )
+            far = distance(
+                experience, self._model, reinforce.actor, self._before, self._actor(self._before)
             )
         self._shares.append(sum(one.success for one in found) / len(found))
         self._episodes += len(found)
@@ -238,6 +248,7 @@ class _Trainer:
             "length": sum(one.steps for one in found) / len(found),
             "entropy": update.entropy,
             "kl": update.kl,
+            "kl_start": far,
             "clipped": update.clipped,
             "gradient_norm": update.gradient_norm,
             "value_error": update.value_error,
@@ -388,13 +399,12 @@ class _Reinforce:
     """What stage 1 makes for one task: a critic head, a spread, and who learns."""
 
     def __init__(
-        self, wanted: IreVlaRecipe, model: NanoVLA, execute: int, device: torch.device
+        self, wanted: IreVlaRecipe, model: NanoVLA, actor: GaussianActor, device: torch.device
     ) -> None:
-        assert isinstance(model.head, ContinuousHead)
         whole = wanted.method == "ppo-replay"
         model.requires_grad_(whole)
         model.head.requires_grad_(True)
-        self.actor = GaussianActor(model.head, execute, wanted.reinforce.std).to(device)
+        self.actor = actor
         self.critic = ValueHead(model.config).to(device)
 
         def understand(experience: Experience, moments: torch.Tensor) -> Understood:

@@ -38,7 +38,7 @@ from vlabench_baselines.common.device import device_of, give_back_memory, no_den
 from vlabench_baselines.common.experience import Experience, gather
 from vlabench_baselines.common.explore import Arena, Explorer, Trajectory, make_arena
 from vlabench_baselines.common.folder import claim, load_state, save_state
-from vlabench_baselines.common.learner import Learner, Update
+from vlabench_baselines.common.learner import Learner, Update, distance
 from vlabench_baselines.common.log import Log, draw_curves
 from vlabench_baselines.common.progress import Clock, Follower
 from vlabench_baselines.common.rollout import columns, portrait, told, try_out
@@ -95,8 +95,6 @@ _PANELS = {
     "critic": ("value_error", "explained"),
     "seconds": ("seconds_exploring", "seconds_learning", "seconds_validating"),
 }
-_SOME = 512
-"""Decisions on which the distance to the start is measured."""
 
 
 def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
@@ -254,7 +252,10 @@ class _Trainer:
                 learn_policy=self._iteration >= self._training.warmup,
             )
             values = _summary(trajectories, experience, process, update)
-            values["kl_start"] = self._distance(experience)
+            start_actor = self._actor_of(self._before)
+            values["kl_start"] = distance(
+                experience, self._model, self._actor, self._before, start_actor
+            )
         self._iteration += 1
         self._episodes += len(trajectories)
         self._seconds += clock.total
@@ -285,16 +286,6 @@ class _Trainer:
             for part in torch.split(torch.arange(len(experience)), 2048)
         ]
         return torch.cat(parts)
-
-    @torch.no_grad()
-    def _distance(self, experience: Experience) -> float:
-        """Estimate the KL divergence of the start from the policy, nats a decision."""
-        places = torch.arange(0, len(experience), max(1, len(experience) // _SOME))
-        batch = experience.seen(experience.moment[places], self._device)
-        chosen = experience.chosen[places].to(self._device)
-        now = self._actor.log_probs(self._model(batch), chosen)
-        then = self._actor_of(self._before).log_probs(self._before(batch), chosen)
-        return float((now - then).mean())
 
     def _validate(self, say: Follower) -> dict[str, float]:
         """Run the validation plan, greedily; keep the model if none was better."""
