@@ -28,7 +28,7 @@ from vlabench_baselines.nanovla.config import NanoConfig, Scales
 from vlabench_baselines.nanovla.heads import TokenHead, ValueHead
 from vlabench_baselines.nanovla.language import Words, split, vocabulary
 from vlabench_baselines.nanovla.model import NanoVLA
-from vlabench_baselines.nanovla.perception import Batch, PictureEncoder, batch_of, things, two_axes
+from vlabench_baselines.nanovla.perception import Batch, batch_of, things, two_axes
 
 CAMERA = Camera(name="front", height=32, width=32)
 SCALES = Scales(
@@ -57,7 +57,6 @@ CONFIGS = {
     "privileged-continuous": replace(PRIVILEGED, head="continuous"),
     "vision-tokens": VISION,
     "vision-continuous": replace(VISION, head="continuous"),
-    "vision-fine": replace(VISION, head="continuous", pictures_stride=4),
 }
 ORIGIN = Origin(
     family="point-reach",
@@ -209,15 +208,6 @@ def test_every_input_matters() -> None:
         changed(seen, "drawer"),
     ):
         assert not torch.equal(decide(nano, batch_of([other], nano.words, config), luck, 0), base)
-
-
-def test_a_stride_half_as_long_looks_at_four_times_as_many_places() -> None:
-    pixels = torch.zeros(1, 3, 64, 64)
-    for stride, places in ((8, 8 * 8), (4, 16 * 16)):
-        encoder = PictureEncoder(replace(VISION, pictures_stride=stride))
-        assert encoder.body(pixels).flatten(2).shape[-1] == places
-    with pytest.raises(ValueError, match="pictures_stride is 6; expected 4 or 8"):
-        replace(VISION, pictures_stride=6)
 
 
 def test_privileged_state_is_sorted_by_shape() -> None:

@@ -54,8 +54,6 @@ class Architecture:
         bins: Of each number, over its 1 % to 99 % quantiles.
         pictures_dim: Channels of the picture encoder.
         pictures_tokens: Tokens that a picture becomes.
-        pictures_stride: Pixels from one place of a picture that tokens can look at to the next, 4
-            or 8; twice as fine takes half as long again to train.
     """
 
     front: Front = "privileged"
@@ -69,8 +67,7 @@ class Architecture:
     head_dim: int = 128
     bins: int = 256
     pictures_dim: int = 64
-    pictures_tokens: int = 16
-    pictures_stride: int = 8
+    pictures_tokens: int = 4
 
     def check(self, num_cameras: int) -> None:
         """Refuse what no model can be made of.
@@ -84,8 +81,6 @@ class Architecture:
                 raise ValueError(f"{field.name} is {value}; expected at least 1")
         if self.dim % self.heads:
             raise ValueError(f"dim {self.dim} is not a multiple of heads {self.heads}")
-        if self.pictures_stride not in (4, 8):
-            raise ValueError(f"pictures_stride is {self.pictures_stride}; expected 4 or 8")
         if (self.front == "vision") != bool(num_cameras):
             raise ValueError(f"front {self.front!r} with {num_cameras} cameras")
 

@@ -1,5 +1,6 @@
 """What a NanoVLA sees: things with names and poses, or pictures; and the arm's own state."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
@@ -217,33 +218,34 @@ class StateEncoder(nn.Module):
 
 
 class PictureEncoder(nn.Module):
-    """A few tokens for each picture: what learned glances see, and where they look.
+    """A few tokens for each picture.
 
-    A small convolutional net, then spatial softmax (Levine et al., 2016, arXiv 1504.00702) with
-    several channels to a glance: a token holds the mean feature under a glance and its place.
+    A small convolutional net, then all of what it saw, place by place, in one layer: a thing's
+    place is in which of the numbers it shows. Spatial softmax (Levine et al., 2016, arXiv
+    1504.00702), which needs fewer weights, finds a puck to 4.5 cm after the 400 steps in which this
+    finds it to 1.3 (docs/LOG.md).
     """
 
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
-        width, dim = config.pictures_dim, config.dim
+        width, dim, tokens = config.pictures_dim, config.dim, config.pictures_tokens
+        camera = config.cameras[0]
+        places = math.ceil(camera.height / _STRIDE) * math.ceil(camera.width / _STRIDE)
         self.body = nn.Sequential(
             nn.Conv2d(3, width // 2, 5, stride=2, padding=2),
             nn.GELU(),
             nn.Conv2d(width // 2, width, 3, stride=2, padding=1),
             nn.GroupNorm(4, width),
             nn.GELU(),
-            nn.Conv2d(width, width, 3, stride=config.pictures_stride // 4, padding=1),
+            nn.Conv2d(width, width, 3, stride=2, padding=1),
             nn.GroupNorm(4, width),
             nn.GELU(),
             nn.Conv2d(width, width, 3, padding=1),
-            nn.GELU(),
         )
-        self.glances = nn.Conv2d(width, config.pictures_tokens, 1)
         self.told = nn.Linear(dim, 2 * width)
-        self.token = nn.Linear(width + 2, dim)
-        self.which = nn.Parameter(
-            torch.randn(len(config.cameras), config.pictures_tokens, dim) * 0.02
-        )
+        self.few = nn.Conv2d(width, _FEW, 1)
+        self.token = nn.Linear(_FEW * places, tokens * dim)
+        self.which = nn.Parameter(torch.randn(len(config.cameras), tokens, dim) * 0.02)
 
     def forward(self, batch: Batch, instruction: Tensor) -> Tensor:
         """Return tokens, `[B, cameras * pictures_tokens, dim]`; `instruction` is `[B, dim]`.
@@ -255,17 +257,13 @@ class PictureEncoder(nn.Module):
         scale, shift = self.told(instruction).repeat_interleave(shape[1], dim=0).chunk(2, dim=-1)
         seen = self.body(pixels)
         seen = functional.gelu(seen * (1 + scale[..., None, None]) + shift[..., None, None])
-        where = self.glances(seen).flatten(2).softmax(-1)  # [B*C, tokens, h*w]
-        grid = _grid(seen.shape[-2], seen.shape[-1], seen)
-        under = torch.einsum("btp,bcp->btc", where, seen.flatten(2))
-        tokens = self.token(torch.cat([under, where @ grid], dim=-1))
-        placed: Tensor = tokens.view(*shape[:2], *tokens.shape[1:]) + self.which
+        places = functional.gelu(self.few(seen)).flatten(1)
+        tokens = self.token(places).view(*shape[:2], *self.which.shape[1:])
+        placed: Tensor = tokens + self.which
         return placed.flatten(1, 2)
 
 
-def _grid(height: int, width: int, like: Tensor) -> Tensor:
-    """Return the places of cells, `[height * width, 2]`, in [-1, 1]."""
-    y = torch.linspace(-1, 1, height, dtype=like.dtype, device=like.device)
-    x = torch.linspace(-1, 1, width, dtype=like.dtype, device=like.device)
-    rows, columns = torch.meshgrid(y, x, indexing="ij")
-    return torch.stack([columns.flatten(), rows.flatten()], dim=-1)
+_STRIDE = 8
+"""Pixels from one place of the convolutional net's output to the next."""
+_FEW = 8
+"""Numbers that are kept of each place: nearly all of an encoder's weights read them."""
