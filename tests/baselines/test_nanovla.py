@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from vlabench import load_policy, load_suite
 from vlabench.env import Observation
@@ -28,7 +29,7 @@ from vlabench_baselines.nanovla.config import NanoConfig, Scales
 from vlabench_baselines.nanovla.heads import TokenHead, ValueHead
 from vlabench_baselines.nanovla.language import Words, split, vocabulary
 from vlabench_baselines.nanovla.model import NanoVLA
-from vlabench_baselines.nanovla.perception import Batch, batch_of, things, two_axes
+from vlabench_baselines.nanovla.perception import Batch, PictureEncoder, batch_of, things, two_axes
 
 CAMERA = Camera(name="front", height=32, width=32)
 SCALES = Scales(
@@ -208,6 +209,42 @@ def test_every_input_matters() -> None:
         changed(seen, "drawer"),
     ):
         assert not torch.equal(decide(nano, batch_of([other], nano.words, config), luck, 0), base)
+
+
+COLOURS = torch.tensor(
+    [[0, 255, 0], [0, 0, 255], [255, 255, 0], [90, 0, 0], [255, 0, 0]], dtype=torch.uint8
+)
+
+
+def scattered(luck: torch.Generator, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return pictures of four spots and a red dot, `[B, 1, 64, 64, 3]`, and its place, `[B, 2]`."""
+    places = torch.randint(2, 62, (count, len(COLOURS), 2), generator=luck)
+    images = torch.full((count, 1, 64, 64, 3), 90, dtype=torch.uint8)
+    for image, spots in zip(images[:, 0], places.tolist(), strict=True):
+        for (row, column), colour, half in zip(spots, COLOURS, (2, 2, 2, 2, 1), strict=True):
+            image[row - half : row + half, column - half : column + half] = colour
+    return images, places[:, -1].float()
+
+
+def test_an_encoder_of_pictures_says_where_a_small_thing_among_others_is() -> None:
+    torch.manual_seed(0)
+    camera = replace(CAMERA, height=64, width=64)
+    encoder = PictureEncoder(replace(VISION, cameras=(camera,)))
+    reader = nn.Linear(VISION.pictures_tokens * VISION.dim, 2)
+    optimizer = torch.optim.AdamW([*encoder.parameters(), *reader.parameters()], lr=1e-3)
+    nothing, luck = batch_of([observation(0)], Words(()), PRIVILEGED), torch.Generator()
+
+    def off(count: int) -> torch.Tensor:
+        images, wanted = scattered(luck, count)
+        tokens = encoder(replace(nothing, images=images), torch.zeros(count, VISION.dim))
+        return reader(tokens.flatten(1)) * 16 + 32 - wanted
+
+    for _ in range(150):
+        optimizer.zero_grad()
+        (off(64) / 16).square().mean().backward()
+        optimizer.step()
+    with torch.no_grad():
+        assert float(off(300).square().mean().sqrt()) < 8, "17 pixels are what guessing is off"
 
 
 def test_privileged_state_is_sorted_by_shape() -> None:

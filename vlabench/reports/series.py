@@ -161,8 +161,8 @@ def scaling_figure(id_: str, series: Sequence[Series], title: str) -> Figure:
             axes.grid(alpha=0.3)
         panels[0].set_ylabel("success rate, 95 % interval")
         _label_places(panels[0], series)
-        for axes in panels[1:]:
-            _label_costs(axes)
+        for axes, name in zip(panels[1:], shown[1:], strict=True):
+            _label_costs(axes, name)
         panels[0].legend(frameon=False, fontsize=8)
         canvas.suptitle(title, fontsize=10)
 
@@ -225,11 +225,13 @@ def _label_places(axes: "Axes", series: Sequence[Series]) -> None:
         axes.minorticks_off()
 
 
-def _label_costs(axes: "Axes") -> None:
-    """Write 2 M and not 2 × 10^6, at few places that keep apart."""
-    from matplotlib.ticker import EngFormatter, LogLocator
+def _label_costs(axes: "Axes", name: str) -> None:
+    """Write few numbers, which keep apart: 2 M FLOPs, not 2 × 10^6."""
+    from matplotlib.ticker import EngFormatter, LogLocator, StrMethodFormatter
 
     if axes.get_xscale() == "log":
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.minorticks_off()
-    axes.xaxis.set_major_formatter(EngFormatter())
+    # No prefix before a unit that has one: half a millisecond is no 500 m of them.
+    counts = name == "flops"
+    axes.xaxis.set_major_formatter(EngFormatter() if counts else StrMethodFormatter("{x:g}"))

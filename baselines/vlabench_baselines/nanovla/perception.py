@@ -220,10 +220,9 @@ class StateEncoder(nn.Module):
 class PictureEncoder(nn.Module):
     """A few tokens for each picture.
 
-    A small convolutional net, then all of what it saw, place by place, in one layer: a thing's
-    place is in which of the numbers it shows. Spatial softmax (Levine et al., 2016, arXiv
-    1504.00702), which needs fewer weights, finds a puck to 4.5 cm after the 400 steps in which this
-    finds it to 1.3 (docs/LOG.md).
+    A small convolutional net, then one layer over all that it saw, place by place. Spatial softmax
+    (Levine et al., 2016, arXiv 1504.00702) needs fewer weights and says less of where things are:
+    to 4.5 cm after 400 steps, this one to 1.3 (docs/LOG.md).
     """
 
     def __init__(self, config: NanoConfig) -> None:

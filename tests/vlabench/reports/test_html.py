@@ -66,7 +66,7 @@ def example(folder: Path) -> Report:
                 id="metaworld",
                 title=WHERE[1],
                 tables=(long_table(),),
-                figures=(line_figure("cost"), bar_figure()),
+                figures=(line_figure("cost", size=(13.8, 3.6)), bar_figure()),
             ),
         ),
         discordant=tuple(episode(number, folder) for number in range(45)),
@@ -170,7 +170,7 @@ def long_table() -> Table:
     return Table(id="long", title="What it cost", columns=columns, rows=rows)
 
 
-def line_figure(name: str) -> Figure:
+def line_figure(name: str, size: tuple[float, float] = (6.4, 3.6)) -> Figure:
     def draw(canvas: Any) -> None:
         axes = canvas.subplots()
         for label, slope in (("sft", 0.4), ("sft, 8 samples", 0.6)):
@@ -180,7 +180,8 @@ def line_figure(name: str) -> Figure:
         axes.grid(alpha=0.3)
         axes.legend()
 
-    return Figure(id=name, title=f"Figure {name}", caption="More samples, more success.", draw=draw)
+    caption = "More samples, more success."
+    return Figure(id=name, title=f"Figure {name}", caption=caption, draw=draw, size=size)
 
 
 def bar_figure() -> Figure:
@@ -667,6 +668,19 @@ def test_the_page_never_scrolls_sideways(open_page: Open, size: tuple[int, int])
     assert max(wide) <= size[0]
     table = page.locator("#table-libero-tasks .scroll")
     assert table.evaluate("e => e.scrollWidth > e.clientWidth") == (size[0] == 360)
+
+
+def test_letters_of_a_wide_figure_can_be_read_on_a_phone(open_page: Open) -> None:
+    """It scrolls in its own frame: letters as high as a narrow figure's."""
+    page = open_page(viewport={"width": 360, "height": 740})
+
+    def height(figure: str) -> float:
+        letters = page.locator(f"#figure-{figure} svg text").filter(has_text="success, %")
+        letters.scroll_into_view_if_needed()
+        return letters.bounding_box()["width"]  # written upwards
+
+    assert height("cost") == pytest.approx(height("success-by-steps"), rel=0.1)
+    assert page.locator("#figure-cost .scroll").evaluate("e => e.scrollWidth > e.clientWidth")
 
 
 def test_no_number_is_broken_into_two_lines(open_page: Open) -> None:
