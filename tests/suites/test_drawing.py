@@ -239,6 +239,28 @@ def test_both_libraries_draw_and_one_can_be_asked_for(backend: str) -> None:
     assert done == f"{backend} True"
 
 
+@pytest.mark.sim
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+def test_pictures_are_the_same_with_and_without_mesas_threads() -> None:
+    """Worker processes draw without them, a serial run with as many as there are cores."""
+    if "osmesa" not in usable():
+        pytest.skip("osmesa is not installed")
+    code = """
+import hashlib, os
+for quality in ("fast", "full"):
+    camera = Camera(name="front", height=256, width=256, quality=quality)
+    print(hashlib.sha256(Painter(model).draw(data, camera)).hexdigest())
+print(len(os.listdir("/proc/self/task")))
+"""
+    none, some = (
+        in_a_fresh_process(DRAW + code, MUJOCO_GL="osmesa", LP_NUM_THREADS=threads).split()
+        for threads in ("0", "4")
+    )
+
+    assert none[:2] == some[:2]
+    assert int(some[2]) >= int(none[2]) + 4
+
+
 def usable() -> set[str]:
     libraries = {"egl": ("libEGL.so.1",), "osmesa": drawing._OSMESA}
     return {name for name, files in libraries.items() if any(map(drawing._loads, files))}
