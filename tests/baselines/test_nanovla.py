@@ -378,6 +378,8 @@ def test_a_spoilt_checkpoint_is_one_clear_line(how: str, message: str, tmp_path:
 def test_a_folder_that_is_no_checkpoint_says_so(tmp_path: Path) -> None:
     suite = load_suite("point-reach")
     with pytest.raises(CheckpointError, match=r"is not a checkpoint: it has no file config\.json"):
+        load_policy("sft", suite, settings={"checkpoint": str(tmp_path)})
+    with pytest.raises(CheckpointError, match=r"nowhere does not exist; expected a folder with"):
         load_policy("sft", suite, settings={"checkpoint": str(tmp_path / "nowhere")})
 
 

@@ -192,6 +192,11 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 
 def _require(folder: Path, *names: str) -> None:
+    if not folder.exists():
+        raise CheckpointError(
+            f"{folder} does not exist; expected a folder with {' and '.join(names)}, as `vlabench "
+            "train` writes"
+        )
     for name in names:
         if not (folder / name).is_file():
             raise CheckpointError(
