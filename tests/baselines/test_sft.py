@@ -12,7 +12,7 @@ import torch
 
 from vlabench import EpisodeSpec, SerialRunner, load_policy, prepare, success_rate
 from vlabench.demos import Demo
-from vlabench.errors import RecordError, SettingError
+from vlabench.errors import SettingError
 from vlabench.plan import make_plan
 from vlabench.recipe import read_recipe
 from vlabench.registry import load_suite, recipe_paths
@@ -214,15 +214,6 @@ def test_one_seed_controls_everything(tmp_path: Path) -> None:
         for name, seed in (("a", "1"), ("b", "1"), ("c", "2"))
     ]
     assert digests[0] == digests[1] != digests[2]
-
-
-def test_a_folder_of_another_recipe_is_left_alone(tmp_path: Path) -> None:
-    train(read_recipe(POINT_REACH, QUICK), tmp_path, quiet=True)
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    other = read_recipe(POINT_REACH, {**QUICK, "training.seed": "5"})
-    with pytest.raises(RecordError, match=r"holds a training with recipe .* choose another --out"):
-        train(other, tmp_path, quiet=True)
-    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize(

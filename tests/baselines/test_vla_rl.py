@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vlabench import load_policy, load_suite
-from vlabench.errors import RecordError, SettingError, VlabenchError
+from vlabench.errors import SettingError, VlabenchError
 from vlabench.recipe import fill, read_recipe
 from vlabench.registry import recipe_paths
 from vlabench_baselines.common.learner import Learner
@@ -172,9 +172,6 @@ def test_what_is_wrong_is_found_before_a_folder_is_touched(start: Path, tmp_path
         with pytest.raises(SettingError, match=message):
             run(start, tmp_path / "t", changes)
         assert not (tmp_path / "t").exists()
-    run(start, tmp_path / "t", QUICK)
-    with pytest.raises(RecordError, match="holds a training with recipe"):
-        run(start, tmp_path / "t", {**QUICK, "training.seed": "1"})
 
 
 def flat(values: Mapping[str, Any], under: str = "") -> dict[str, Any]:

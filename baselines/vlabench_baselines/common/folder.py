@@ -1,32 +1,51 @@
 """A training's folder: whose it is, and the state that a killed training goes on from."""
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vlabench.errors import RecordError
+from vlabench.errors import RecordError, RunLockedError
 from vlabench.recipe import Recipe
 
 _STATE = "state.pt"
 
 
-def claim(out: Path, recipe: Recipe) -> None:
-    """Make the folder this recipe's, or find that it is.
+@contextmanager
+def claim(out: Path, recipe: Recipe) -> Iterator[None]:
+    """Make the folder this recipe's, or find that it is; no other process trains in it meanwhile.
 
     Raises:
-        RecordError: If it is another recipe's.
+        RecordError: If it is another recipe's, or cannot be written.
+        RunLockedError: If another process trains in it.
     """
-    mark = out / "recipe"
-    if mark.is_file():
-        if (found := mark.read_text().strip()) != recipe.digest:
+    path = out / "recipe"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        mark = path.open("a+")
+    except OSError as error:
+        raise RecordError(f"cannot write {path}: {error.strerror}") from error
+    with mark:
+        try:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunLockedError(
+                f"another vlabench process trains in {out}; wait for it, or choose another --out"
+            ) from error
+        mark.seek(0)
+        found = mark.read().strip()
+        if found and found != recipe.digest:
             raise RecordError(
                 f"{out} holds a training with recipe {found}, this recipe is {recipe.digest}; "
                 "choose another --out, or delete it"
             )
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    mark.write_text(recipe.digest + "\n")
+        if not found:
+            mark.write(recipe.digest + "\n")
+            mark.flush()
+        yield
 
 
 def save_state(out: Path, state: dict[str, Any]) -> None:

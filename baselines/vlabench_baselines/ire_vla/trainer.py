@@ -117,6 +117,7 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
         SettingError: If the recipe says something else.
         CheckpointError: If it starts from a checkpoint that is missing or has action tokens.
         RecordError: If the folder holds another training.
+        RunLockedError: If another process trains in it.
     """
     wanted, say = fill(IreVlaRecipe, recipe.values, f"recipe {recipe.name}"), Follower(quiet=quiet)
     suite, expert = load_suite(wanted.suite), load_suite(wanted.expert)
@@ -124,19 +125,19 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     arena = make_arena(suite, wanted.settings, wanted.explore, start)
     arena.episodes(wanted.tasks, 1, wanted.seed)  # a wrong task is found before it begins
     demonstrations = Demonstrations(wanted.demos, expert, "*", start.config.cameras)
-    claim(out, recipe)
-    folder = demonstrations.ready(out / "demos", say)
-    say.say(f"reading {folder}")
-    vision = start.config.front == "vision"
-    blind = list(read_demos(folder, images=False, privileged=not vision))
-    pictured = read_demos(folder, privileged=False) if vision else None
-    demos = moments(blind, start.config, pictured)
-    origin = origin_from(start, recipe, suite, steps=wanted.supervise.steps, seed=wanted.seed)
-    origin = replace(origin, data=demos_digest(folder))
-    trainer = _Trainer(wanted, arena, expert, start, origin, demos, out, say)
-    with no_denormals():
-        trainer.run()
-    return trainer.finish().folder
+    with claim(out, recipe):
+        folder = demonstrations.ready(out / "demos", say)
+        say.say(f"reading {folder}")
+        vision = start.config.front == "vision"
+        blind = list(read_demos(folder, images=False, privileged=not vision))
+        pictured = read_demos(folder, privileged=False) if vision else None
+        demos = moments(blind, start.config, pictured)
+        origin = origin_from(start, recipe, suite, steps=wanted.supervise.steps, seed=wanted.seed)
+        origin = replace(origin, data=demos_digest(folder))
+        trainer = _Trainer(wanted, arena, expert, start, origin, demos, out, say)
+        with no_denormals():
+            trainer.run()
+        return trainer.finish().folder
 
 
 class _Trainer:

@@ -91,6 +91,7 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     Raises:
         SettingError: If the recipe says something else.
         RecordError: If the folder holds another training.
+        RunLockedError: If another process trains in it.
     """
     wanted, say = fill(SftRecipe, recipe.values, f"recipe {recipe.name}"), Follower(quiet=quiet)
     suite = load_suite(wanted.suite)
@@ -98,24 +99,25 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
         raise SettingError(f"recipe {recipe.name}: family {wanted.family!r} has no {suite.id!r}")
     cameras = choose_cameras(suite.training_protocol(), wanted.model.cameras)
     demonstrations = Demonstrations(wanted.demos, suite, wanted.tasks, cameras)
-    claim(out, recipe)
-    folder = demonstrations.ready(out / "demos", say)
-    say.say(f"reading {folder}")
-    vision = wanted.model.front == "vision"
-    things = not vision or wanted.training.spot > 0
-    demos = list(read_demos(folder, tasks=wanted.tasks, images=vision, privileged=things))
-    if wanted.training.spot and not all(demo.privileged for demo in demos):
-        raise DataError(
-            f"{folder} does not say where things are, which training.spot = "
-            f"{wanted.training.spot:g} needs; collect with `vlabench demos collect`, or set it to 0"
-        )
-    kept, aside = split(demos, wanted.training.aside)
-    config = _config(wanted, cameras, kept)
-    origin = _origin(wanted, suite, recipe, kept, demos_digest(folder, tasks=wanted.tasks))
-    trainer = _Trainer(wanted, suite, config, origin, out, say)
-    with no_denormals():
-        trainer.run(moments(kept, config), moments(aside, config) if aside else None)
-    return trainer.finish().folder
+    with claim(out, recipe):
+        folder = demonstrations.ready(out / "demos", say)
+        say.say(f"reading {folder}")
+        vision = wanted.model.front == "vision"
+        things = not vision or wanted.training.spot > 0
+        demos = list(read_demos(folder, tasks=wanted.tasks, images=vision, privileged=things))
+        if wanted.training.spot and not all(demo.privileged for demo in demos):
+            raise DataError(
+                f"{folder} does not say where things are, which training.spot = "
+                f"{wanted.training.spot:g} needs; collect with `vlabench demos collect`, or set it "
+                "to 0"
+            )
+        kept, aside = split(demos, wanted.training.aside)
+        config = _config(wanted, cameras, kept)
+        origin = _origin(wanted, suite, recipe, kept, demos_digest(folder, tasks=wanted.tasks))
+        trainer = _Trainer(wanted, suite, config, origin, out, say)
+        with no_denormals():
+            trainer.run(moments(kept, config), moments(aside, config) if aside else None)
+        return trainer.finish().folder
 
 
 def _config(wanted: SftRecipe, cameras: tuple[Camera, ...], demos: list[Demo]) -> NanoConfig:

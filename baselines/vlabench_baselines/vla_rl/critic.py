@@ -147,6 +147,7 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
         SettingError: If the recipe says something else.
         CheckpointError: If it starts from a checkpoint that is missing or has no action tokens.
         RecordError: If the folder holds another training.
+        RunLockedError: If another process trains in it.
     """
     wanted, say = fill(CriticRecipe, recipe.values, f"recipe {recipe.name}"), Follower(quiet=quiet)
     suite = load_suite(wanted.suite)
@@ -154,21 +155,21 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     arena = make_arena(suite, wanted.settings, wanted.explore, start)
     arena.episodes(wanted.tasks, 1, wanted.seed)  # a wrong task is found before it begins
     config = _config(start, wanted, arena.execute)
-    claim(out, recipe)
-    parts = _explore(wanted, arena, start, out / "episodes", say)
-    learnt, aside = zip(*(_split(part, wanted.aside) for part in parts), strict=True)
-    with no_denormals():
-        judge = train_critic(learnt, config, wanted, say)
-    told = measured(judge, aside)
-    say.say(f"critic on decisions of episodes aside: {told}")
-    judges = {name: start.load_judge(name) for name in start.judges if name != NAME}
-    notes = {**start.notes, NAME: f"{recipe.name} {recipe.digest}; {told}"}
-    folder = out / "checkpoint"
-    found = save_checkpoint(
-        folder, start.load_model(), start.origin, notes, {**judges, NAME: judge}
-    )
-    say.say(f"checkpoint {found.digest}: {found.folder}")
-    return found.folder
+    with claim(out, recipe):
+        parts = _explore(wanted, arena, start, out / "episodes", say)
+        learnt, aside = zip(*(_split(part, wanted.aside) for part in parts), strict=True)
+        with no_denormals():
+            judge = train_critic(learnt, config, wanted, say)
+        told = measured(judge, aside)
+        say.say(f"critic on decisions of episodes aside: {told}")
+        judges = {name: start.load_judge(name) for name in start.judges if name != NAME}
+        notes = {**start.notes, NAME: f"{recipe.name} {recipe.digest}; {told}"}
+        folder = out / "checkpoint"
+        found = save_checkpoint(
+            folder, start.load_model(), start.origin, notes, {**judges, NAME: judge}
+        )
+        say.say(f"checkpoint {found.digest}: {found.folder}")
+        return found.folder
 
 
 def outcomes_of(

@@ -112,6 +112,7 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
         SettingError: If the recipe says something else.
         CheckpointError: If it starts from a checkpoint that is missing or has no action tokens.
         RecordError: If the folder holds another training.
+        RunLockedError: If another process trains in it.
     """
     wanted, say = fill(VlaRlRecipe, recipe.values, f"recipe {recipe.name}"), Follower(quiet=quiet)
     suite = load_suite(wanted.suite)
@@ -122,18 +123,18 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
         demonstrations_of(wanted.rprm, start)  # so that it is known whether there are any
     elif wanted.rprm.scale:
         judge_of(wanted.rprm, start, arena.execute)
-    claim(out, recipe)
-    origin = origin_from(
-        start,
-        recipe,
-        suite,
-        steps=wanted.training.iterations,
-        seed=wanted.training.seed,
-    )
-    trainer = _Trainer(wanted, arena, start, origin, out)
-    with no_denormals():
-        trainer.run(say)
-    return trainer.finish(say).folder
+    with claim(out, recipe):
+        origin = origin_from(
+            start,
+            recipe,
+            suite,
+            steps=wanted.training.iterations,
+            seed=wanted.training.seed,
+        )
+        trainer = _Trainer(wanted, arena, start, origin, out)
+        with no_denormals():
+            trainer.run(say)
+        return trainer.finish(say).folder
 
 
 class Best(NamedTuple):
