@@ -103,6 +103,7 @@ def _of_runs(
     runs: Sequence[Path], against: Sequence[Path], on_error: Any, *, as_json: bool
 ) -> None:
     from vlabench.metrics.stability import stability_of_runs, stability_ratio
+    from vlabench.metrics.wording import stability_sentence
     from vlabench.store import read_results
 
     if logs := [path for path in (*runs, *against) if path.suffix == ".csv"]:
@@ -118,7 +119,7 @@ def _of_runs(
         print_json({"methods": rows, "times_as_stable": times and asdict(times)})
         return
     if times is not None:
-        _say(_times(times, names, [f.trainings for f in found]))
+        _say(stability_sentence(times, names, [f.trainings for f in found]))
     for name, each in zip(names, found, strict=True):
         _print_components(name, each)
 
@@ -127,6 +128,7 @@ def _of_curves(
     curves: Sequence[Path], against: Sequence[Path], column: str, *, as_json: bool
 ) -> None:
     from vlabench.metrics.curves import curve_ratios, stability_of_curves
+    from vlabench.metrics.wording import stability_sentence, times_text
     from vlabench.reports.logs import read_curve
 
     sides = [[read_curve(path, column) for path in paths] for paths in (curves, against) if paths]
@@ -138,12 +140,13 @@ def _of_curves(
         print_json({"methods": rows, "ratios": {k: asdict(v) for k, v in ratios.items()}})
         return
     if ratios:
-        _say(_times(ratios["final_deviation"], names, [len(side) for side in sides]))
+        _say(stability_sentence(ratios["final_deviation"], names, [len(side) for side in sides]))
         for name, title in (
             ("mean_deviation", "spread of success over the training"),
             ("fall", "worst fall from the running best"),
         ):
-            _say(f"{title}: {_plain(ratios[name])} times larger in {names[1]} than in {names[0]}")
+            times = times_text(ratios[name])
+            _say(f"{title}: {times} times larger in {names[1]} than in {names[0]}")
     for name, each in zip(names, found, strict=True):
         _print_curves(name, each)
 
@@ -168,17 +171,6 @@ def _names(methods: Sequence[str]) -> list[str]:
     if len(methods) == 1:
         return list(methods)
     return [f"{letter} ({name})" for letter, name in zip("AB", methods, strict=True)]
-
-
-def _times(times: "Estimate", names: Sequence[str], trainings: Sequence[int]) -> str:
-    """Say the ratio in words, and whether it shows anything."""
-    shown = "not shown" if times.low <= 1 <= times.high else "shown"
-    less = f", {names[1]} is the more stable" if times.high < 1 else ""
-    return (
-        f"{names[0]} is {_plain(times)} times as stable as {names[1]}{less}: {shown}, with "
-        f"{trainings[0]} and {trainings[1]} trainings (spread of final success between trainings, "
-        f"noise of episodes taken out; {times.method})"
-    )
 
 
 def _print_components(name: str, found: "Stability") -> None:
@@ -296,10 +288,6 @@ def _points(estimate: "Estimate | None") -> str:
 
 def _interval(estimate: "Estimate | None") -> str:
     return "-" if estimate is None else f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f}"
-
-
-def _plain(estimate: "Estimate") -> str:
-    return f"{estimate.value:.3g} [{estimate.low:.2g}, {estimate.high:.2g}]"
 
 
 def _or_dash(value: float | None, scale: float) -> str:

@@ -1,5 +1,7 @@
 """Findings in one line each, with their numbers."""
 
+from collections.abc import Sequence
+
 from vlabench.metrics.comparison import Comparison, Evidence, Verdict
 from vlabench.metrics.estimate import Estimate
 from vlabench.metrics.scaling import Scaling, Trend
@@ -35,6 +37,22 @@ def scaling_sentence(found: Scaling) -> str:
     if found.trend is Trend.NO_EVIDENCE:
         return f"NO EVIDENCE of scaling: {change}{left}"
     return f"success {found.trend} with {found.axis}: {change}{left}"
+
+
+def stability_sentence(times: Estimate, names: Sequence[str], trainings: Sequence[int]) -> str:
+    """Say how many times as stable the first of two methods is, and whether that is shown."""
+    shown = "not shown" if times.low <= 1 <= times.high else "shown"
+    less = f", {names[1]} is the more stable" if times.high < 1 else ""
+    return (
+        f"{names[0]} is {times_text(times)} times as stable as {names[1]}{less}: {shown}, with "
+        f"{trainings[0]} and {trainings[1]} trainings (spread of final success between trainings, "
+        f"noise of episodes taken out; {times.method})"
+    )
+
+
+def times_text(times: Estimate) -> str:
+    """Write a ratio with its interval."""
+    return f"{times.value:.3g} [{times.low:.2g}, {times.high:.2g}]"
 
 
 def law_sentences(found: Scaling) -> list[str]:

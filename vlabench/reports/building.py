@@ -9,11 +9,10 @@ import numpy as np
 from vlabench.errors import RecordError
 from vlabench.metrics.comparison import Comparison, Effect, Pairs, Rules, Verdict
 from vlabench.metrics.counts import OnError
-from vlabench.metrics.curves import Curve, stability_of_curves
-from vlabench.metrics.estimate import Estimate
+from vlabench.metrics.curves import Curve
 from vlabench.metrics.paired import compare_all, group_letters
 from vlabench.metrics.rates import progress_of
-from vlabench.metrics.scaling import Point, scaling_of_curve
+from vlabench.metrics.scaling import Point
 from vlabench.metrics.stability import Stability, stability_of_runs
 from vlabench.metrics.wording import law_sentences, p_text, scaling_sentence, sentence
 from vlabench.reports import drawing
@@ -38,10 +37,12 @@ from vlabench.reports.model import (
     Row,
     Section,
     Table,
+    number_cell,
     points_cell,
     rate_cell,
 )
 from vlabench.reports.series import scaling_figure, series_of_runs, title_of
+from vlabench.reports.trainings import training_section
 from vlabench.table import Results
 from vlabench.table import Table as EpisodeTable
 
@@ -60,7 +61,8 @@ class Request:
         title: Its title.
         runs: Name of a method to its runs, the reference first; see `boards.make_boards`.
         groups: Of tasks, over all boards; see there.
-        curves: Name of a method to the curves of its trainings.
+        trainings: Name of what is learnt to the methods that learn it, the reference first, and
+            the curves of each one's trainings.
         sweeps: Name of a sweep to its runs, which differ in their settings.
         rules: How runs are compared.
         aside: Names of methods that are no contenders; see `boards.Method`.
@@ -70,7 +72,7 @@ class Request:
     title: str
     runs: Mapping[str, Sequence[Results]] = field(default_factory=dict)
     groups: Globs | None = None
-    curves: Mapping[str, Sequence[Curve]] = field(default_factory=dict)
+    trainings: Mapping[str, Mapping[str, Sequence[Curve]]] = field(default_factory=dict)
     sweeps: Mapping[str, Sequence[Results]] = field(default_factory=dict)
     rules: Rules = field(default_factory=Rules)
     aside: Collection[str] = ()
@@ -101,7 +103,7 @@ def build_report(request: Request, papers: Sequence[Section] = ()) -> Report:
             *papers,
             *sections,
             *(_sweep_section(name, runs, on_error) for name, runs in request.sweeps.items()),
-            *_curve_sections(request.curves),
+            *(training_section(name, curves) for name, curves in request.trainings.items()),
         ),
         discordant=tuple(d for board, cs in found for d in _discordant(board, cs)),
         sources=_sources([*request.runs.values(), *request.sweeps.values()]),
@@ -233,7 +235,7 @@ def success_table(
             for name, tasks in columns.items()
         ]
         extra = [_progress(method)] if progress else []
-        extra += [_number(ranks.get(method.name))] if ranks else []
+        extra += [number_cell(ranks.get(method.name))] if ranks else []
         extra += [Cell(text=letters.get(method.name, "-"))] if letters else []
         counts = [_count(len(method.table.outcome)), _count(method.table.errors)]
         rows.append(Row(cells=(method_cell(method), *rates, *extra, *counts)))
@@ -411,7 +413,7 @@ def _components_table(board: Board, name: str, found: Stability) -> Table:
         Row(
             cells=(
                 Cell(text=component.name, note=component.means),
-                _deviation(component.deviation),
+                rate_cell(component.deviation),
                 Cell(text=component.unknown),
             )
         )
@@ -432,18 +434,6 @@ def _components_table(board: Board, name: str, found: Stability) -> Table:
             f"Mean success {100 * found.mean.value:.1f} % [{100 * found.mean.low:.1f}, "
             f"{100 * found.mean.high:.1f}], n = {found.mean.n}: {found.mean.question}.",
         ),
-    )
-
-
-def _deviation(estimate: Estimate | None) -> Cell:
-    if estimate is None:
-        return Cell(text="-")
-    low, high = 100 * estimate.low, 100 * estimate.high
-    return Cell(
-        text=f"{100 * estimate.value:.1f}",
-        value=estimate.value,
-        interval=f"{low:.1f} to {high:.1f}",
-        note=f"n = {estimate.n}; {estimate.question}; {estimate.method}",
     )
 
 
@@ -473,7 +463,7 @@ def _sweep_section(name: str, runs: Sequence[Results], on_error: OnError) -> Sec
     axis = series[0].scaling.axis
     costs = [cost for cost in ("samples", "GFLOPs", "ms") if cost != axis]
     rows = [
-        Row(cells=(_number(point.x), *_point_cells(point, costs)), group=each.label)
+        Row(cells=(number_cell(point.x), *_point_cells(point, costs)), group=each.label)
         for each in series
         for point in each.scaling.points
     ]
@@ -504,63 +494,10 @@ def _point_cells(point: Point, costs: Sequence[str]) -> tuple[Cell, ...]:
     return (
         rate_cell(point.success),
         rate_cell(point.oracle),
-        *(_number(known[cost]) for cost in costs),
+        *(number_cell(known[cost]) for cost in costs),
         Cell(text=", ".join(point.front)),
     )
 
 
-def _curve_sections(curves: Mapping[str, Sequence[Curve]]) -> list[Section]:
-    if not curves:
-        return []
-    found = {name: stability_of_curves(each) for name, each in curves.items()}
-    rows = [
-        Row(
-            cells=(
-                Cell(text=f"{name}: {fact.name}"),
-                _percent(fact.final),
-                _percent(fact.mean),
-                _percent(fact.fall),
-                _percent(fact.fall_by_luck),
-                _number(fact.under),
-            ),
-            group=name,
-        )
-        for name, each in found.items()
-        for fact in each.curves
-    ]
-    table = Table(
-        id="trainings",
-        title="Trainings",
-        columns=(
-            Column(name="training"),
-            Column(name="final", kind="rate", about="success at the last step"),
-            Column(name="mean", kind="rate", about="success over the whole training"),
-            Column(name="worst fall", kind="points", about="from the best rate so far"),
-            Column(name="by luck up to", kind="points",
-                   about="what a training that never gets worse shows in 19 of 20 cases"),
-            Column(name="under the start", kind="number", about="steps below the first rate"),
-        ),
-        rows=tuple(rows),
-        notes=("Success in percent, in training episodes that no evaluation shares.",),
-    )  # fmt: skip
-    text = tuple(
-        f"{name}: {curve.name}: {scaling_sentence(scaling_of_curve(curve))}."
-        for name, each in curves.items()
-        for curve in each
-    )
-    figure = drawing.curves_figure("trainings", curves)
-    return [
-        Section(id="trainings", title="Trainings", text=text, tables=(table,), figures=(figure,))
-    ]
-
-
 def _count(n: int | None) -> Cell:
     return Cell(text="-") if n is None else Cell(text=str(n), value=float(n))
-
-
-def _number(value: float | None) -> Cell:
-    return Cell(text="-") if value is None else Cell(text=f"{value:.3g}", value=value)
-
-
-def _percent(value: float | None) -> Cell:
-    return Cell(text="-") if value is None else Cell(text=f"{100 * value:.1f}", value=value)

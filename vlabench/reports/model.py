@@ -239,3 +239,8 @@ def points_cell(difference: Estimate | None, *, note: str = "") -> Cell:
         interval=f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}",
         note=f"{known}; {note}" if note else known,
     )
+
+
+def number_cell(value: float | None) -> Cell:
+    """Return a number of three digits; `-` for None."""
+    return Cell(text="-") if value is None else Cell(text=f"{value:.3g}", value=value)

@@ -42,14 +42,12 @@ class MethodFiles:
     Attributes:
         name: For people.
         runs: Results files; one for each training of the method.
-        curves: Logs of its trainings.
         aside: Whether it is no contender; see `boards.Method`.
         papers_only: Whether it is in papers' tables alone.
     """
 
     name: str
     runs: tuple[str, ...] = ()
-    curves: tuple[str, ...] = ()
     aside: bool = False
     papers_only: bool = False
 
@@ -89,6 +87,19 @@ class SweepFiles:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingFiles:
+    """Trainings that learn one thing.
+
+    Attributes:
+        name: Of what they learn, for people.
+        curves: A method to the logs of its trainings, the reference first.
+    """
+
+    name: str
+    curves: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportFile:
     """A report's file.
 
@@ -96,6 +107,7 @@ class ReportFile:
         title: Of the report.
         methods: Rows of its tables, the reference first.
         sweeps: What success does along a setting.
+        trainings: What success does along trainings.
         papers: Tables of papers.
         published: Folder of the published numbers.
         groups: Of tasks; see `boards.make_boards`. Empty for those before the slash of their ids.
@@ -106,6 +118,7 @@ class ReportFile:
     title: str
     methods: tuple[MethodFiles, ...]
     sweeps: tuple[SweepFiles, ...] = ()
+    trainings: tuple[TrainingFiles, ...] = ()
     papers: tuple[PaperFiles, ...] = ()
     published: str = "results/published"
     groups: dict[str, str] = field(default_factory=dict)
@@ -142,14 +155,15 @@ def request_of_file(found: ReportFile, folder: Path, rules: Rules | None = None)
     if rules is None:
         rules = Rules(margin=found.margin / 100, on_error=found.on_error)  # type: ignore[arg-type]
     runs = {m.name: [read_results(p) for p in _paths(folder, m.runs)] for m in found.methods}
-    curves = {
-        m.name: [read_curve(p) for p in _paths(folder, m.curves)] for m in found.methods if m.curves
+    trainings = {
+        t.name: {m: [read_curve(p) for p in _paths(folder, logs)] for m, logs in t.curves.items()}
+        for t in found.trainings
     }
     return Request(
         title=found.title,
         runs={name: each for name, each in runs.items() if each},
         groups=found.groups or None,
-        curves=curves,
+        trainings=trainings,
         sweeps={s.name: [read_results(p) for p in _paths(folder, s.runs)] for s in found.sweeps},
         rules=rules,
         aside=tuple(method.name for method in found.methods if method.aside),
@@ -190,7 +204,8 @@ def request_of_arguments(
         name, path = _split(argument)
         files = [read_results(file) for file in results_files(path)]
         swept.setdefault(name or path.stem, []).extend(files)
-    return Request(title=title, runs=runs, curves=found, sweeps=swept, rules=rules)
+    trainings = {"success": found} if found else {}
+    return Request(title=title, runs=runs, trainings=trainings, sweeps=swept, rules=rules)
 
 
 def results_files(path: Path) -> list[Path]:

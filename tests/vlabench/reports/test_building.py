@@ -216,9 +216,40 @@ def test_equal_trajectories_never_part() -> None:
 
 def test_curves_have_a_table_of_falls() -> None:
     curve = Curve(name="0", unit="step", steps=(0, 1, 2), success=(0.5, 0.9, 0.6), n=(50, 50, 50))
-    report = build_report(Request(title="t", curves={"RL": [curve]}))
-    cells = table(report, "trainings")["RL: 0"]
+    report = build_report(Request(title="t", trainings={"Reaching": {"RL": [curve]}}))
+    cells = table(report, "trainings-reaching")["RL: 0"]
     assert (cells["final"], cells["worst fall"]) == ("60.0", "30.0")
+
+
+def test_methods_with_several_trainings_are_told_apart_by_how_steady_they_are() -> None:
+    """By hand: final successes 5 points apart and 20 apart, hardly any noise of episodes."""
+
+    def curves(*finals: float) -> list[Curve]:
+        steps = (0, 1, 2)
+        return [
+            Curve(name=str(f), unit="step", steps=steps, success=(0.5, 0.8, f), n=(10**6,) * 3)
+            for f in finals
+        ]
+
+    trainings = {
+        "steady": curves(0.75, 0.7, 0.65),
+        "wild": curves(0.7, 0.5, 0.3),
+        "once": curves(1),
+    }
+    report = build_report(Request(title="t", trainings={"A B": trainings}))
+
+    cells = table(report, "trainings-a-b-stability")
+    assert [cells[m]["trainings"] for m in ("steady", "wild", "once")] == ["3", "3", "1"]
+    assert (cells["steady"]["spread of final"], cells["wild"]["spread of final"]) == ("5.0", "20.0")
+    assert (cells["wild"]["worst fall"], cells["wild"]["final"]) == ("30.0", "50.0")
+    assert (cells["wild"]["spread of final, times"], cells["steady"]["worst fall, times"]) == (
+        "4",
+        "-",
+    )
+    assert cells["once"]["spread of final"] == "-"
+    said = report.sections[-1].text[0]
+    assert said.startswith("steady is 4 [0.6")
+    assert "times as stable as wild: not shown, with 3 and 3 trainings" in said
 
 
 @pytest.mark.parametrize(
