@@ -98,6 +98,12 @@ class TrainingFiles:
     name: str
     curves: dict[str, tuple[str, ...]]
 
+    def __post_init__(self) -> None:
+        if not self.curves:
+            raise ValueError(f"{self.name!r} names no method; expected at least one and its logs")
+        if not all(self.curves.values()):
+            raise ValueError(f"{self.name!r} has a method without a log; expected one or more each")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportFile:

@@ -116,7 +116,7 @@ def _methods_table(
     columns = [Column(name="method"), Column(name="trainings", kind="number")]
     columns += [Column(name="final", kind="rate", about="success at the last step")]
     for name, about in shown.values():
-        columns += [Column(name=name, kind="rate", about=about)]
+        columns += [Column(name=name, kind="points", about=about)]
         columns += [Column(name=f"{name}, times", kind="number", about=f"as large as {first}'s")]
     rows = []
     for method, each in found.items():
@@ -142,7 +142,7 @@ def _times(ratio: Estimate | None) -> Cell:
     if ratio is None:
         return Cell(text="-")
     return Cell(
-        text=f"{ratio.value:.2g}",
+        text=f"{ratio.value:.3g}",
         value=ratio.value,
         interval=f"{ratio.low:.2g} to {ratio.high:.2g}",
         note=f"n = {ratio.n}; {ratio.question}; {ratio.method}",

@@ -247,6 +247,8 @@ def test_methods_with_several_trainings_are_told_apart_by_how_steady_they_are() 
         "-",
     )
     assert cells["once"]["spread of final"] == "-"
+    kinds = {column.name: column.kind for column in report.sections[-1].tables[1].columns}
+    assert kinds["spread of final"] == kinds["worst fall"] == "points", "shades are for success"
     said = report.sections[-1].text[0]
     assert said.startswith("steady is 4 [0.6")
     assert "times as stable as wild: not shown, with 3 and 3 trainings" in said
@@ -372,6 +374,9 @@ def test_what_is_in_papers_tables_alone_is_in_no_other_and_is_no_contender(folde
     assert found.sources == whole.sources
 
 
+TRAININGS = 'trainings = [{{ name = "five tasks", curves = {} }}]\ntitle ='
+
+
 @pytest.mark.parametrize(
     ("old", "new", "kind", "message"),
     [
@@ -382,6 +387,8 @@ def test_what_is_in_papers_tables_alone_is_in_no_other_and_is_no_contender(folde
         ("All =", "Everything =", SettingError, "paper has no column 'Everything'"),
         ('"b*.jsonl"', '"c*.jsonl"', RecordError, "no file matches"),
         ("title =", "titel =", SettingError, "unknown key 'titel'; did you mean 'title'?"),
+        ("title =", TRAININGS.format("{}"), SettingError, "'five tasks' names no method"),
+        ("title =", TRAININGS.format("{ A = [] }"), SettingError, "has a method without a log"),
     ],
 )
 def test_a_wrong_file_gets_one_line(
