@@ -13,6 +13,7 @@ from torch import nn
 
 from vlabench import load_policy, load_suite
 from vlabench.env import Observation
+from vlabench.episode import EpisodeSpec
 from vlabench.errors import SettingError
 from vlabench.spaces import ActionSpec, Camera, Gripper, Rotation
 from vlabench_baselines.nanovla.actions import ActionTokens, draw, unit, ununit
@@ -144,6 +145,68 @@ def test_a_drawn_token_is_what_its_own_probabilities_and_luck_say() -> None:
     scored = nano.head.log_probs(understood.tokens, understood.seen, drawn, 1.5)
     expected = (logits_of(nano, seen, drawn) / 1.5).log_softmax(-1)
     assert torch.allclose(scored, expected.gather(-1, drawn[..., None])[..., 0])
+
+
+def test_tokens_are_read_off_at_the_median_and_given_those_before() -> None:
+    luck = torch.rand((1, 3, 3), generator=torch.Generator().manual_seed(1))
+    read = dict[str, torch.Tensor]()
+    for readout in ("median", "likeliest"):
+        nano, seen = model(replace(PRIVILEGED, readout=readout)), observation(0)
+        assert isinstance(nano.head, TokenHead)
+        understood = nano(batch_of([seen], nano.words, nano.config))
+        read[readout] = nano.head.sample(understood.tokens, understood.seen, luck, 0.0)
+    chances = logits_of(nano, seen, read["median"]).softmax(-1).cumsum(-1)
+    reached = chances.gather(-1, read["median"][..., None])[..., 0]
+    before = reached - chances.diff(prepend=torch.zeros(1, 3, 3, 1)).gather(
+        -1, read["median"][..., None]
+    )[..., 0]  # fmt: skip
+    assert (reached > 0.5).all()
+    assert (before <= 0.5).all()
+    likeliest = logits_of(nano, seen, read["likeliest"]).argmax(-1)
+    assert torch.equal(read["likeliest"], likeliest)
+    assert not torch.equal(read["median"], read["likeliest"])
+
+
+def test_the_median_is_the_middle_where_the_likeliest_jumps() -> None:
+    """Two ways to label one thing: four even bins on the left, one on the right that is higher."""
+    chances = torch.tensor([0.17, 0.17, 0.17, 0.17, 0.0, 0.0, 0.0, 0.32])
+    assert draw(chances.log(), torch.tensor(0.0), 0.0).item() == 7
+    assert draw(chances.log(), torch.tensor(0.5), 1.0).item() == 2
+
+
+def test_a_checkpoint_older_than_the_choice_of_readout_is_read_off_as_it_was(
+    tmp_path: Path,
+) -> None:
+    save_checkpoint(tmp_path, model(PRIVILEGED), ORIGIN)
+    assert read_checkpoint(tmp_path).config.readout == "median"
+    content = json.loads((tmp_path / CONFIG).read_text())
+    content["model"].pop("readout")
+    (tmp_path / CONFIG).write_text(json.dumps(content))
+    old = read_checkpoint(tmp_path)
+    assert old.config.readout == "likeliest"
+    head = old.load_model().head
+    assert isinstance(head, TokenHead)
+    assert head.readout == "likeliest"
+
+
+def test_the_readout_can_be_chosen_and_only_where_tokens_are_read_off(tmp_path: Path) -> None:
+    suite, view = load_suite("point-reach"), observation(0)
+    save_checkpoint(tmp_path, model(PRIVILEGED), replace(ORIGIN, family="point-reach"))
+    acted = dict[str, list[float]]()
+    for readout in ("", "median", "likeliest"):
+        chosen = {"readout": readout} if readout else {}
+        policy = load_policy("sft", suite, settings={"checkpoint": str(tmp_path), **chosen})
+        policy.reset(0, EpisodeSpec(task_id="a/b", init_index=0, scene_seed=0, policy_seed=0))
+        acted[readout] = policy.act([0], [view]).actions.ravel().tolist()
+    assert acted[""] == acted["median"] != acted["likeliest"]
+    wrong = {"checkpoint": str(tmp_path), "readout": "median", "temperature": "1"}
+    with pytest.raises(SettingError, match=r"readout=median with temperature=1, at which .* drawn"):
+        load_policy("sft", suite, settings=wrong)
+    save_checkpoint(
+        tmp_path, model(CONFIGS["privileged-continuous"]), replace(ORIGIN, family="point-reach")
+    )  # fmt: skip
+    with pytest.raises(SettingError, match="a continuous head, which has no tokens to read off"):
+        load_policy("sft", suite, settings={"checkpoint": str(tmp_path), "readout": "median"})
 
 
 def test_the_first_actions_are_the_same_when_the_rest_is_not_drawn() -> None:
@@ -346,6 +409,9 @@ def _spoil(folder: Path, how: str) -> None:
     elif how == "an unknown field":
         content["model"]["wings"] = 2
         config.write_text(json.dumps(content))
+    elif how == "an unknown readout":
+        content["model"]["readout"] = "mean"
+        config.write_text(json.dumps(content))
     elif how == "another architecture":
         content["model"]["depth"] = 3
         config.write_text(json.dumps(content))
@@ -363,6 +429,7 @@ def _spoil(folder: Path, how: str) -> None:
         ("another format", "has format 'openvla', expected 'nanovla-1'"),
         ("a list", "has format None"),
         ("an unknown field", r"describes no NanoVLA: unknown fields \['wings'\]"),
+        ("an unknown readout", "readout is 'mean'; expected median or likeliest"),
         ("another architecture", "does not hold the weights that config.json describes"),
         ("no action", "describes no NanoVLA"),
     ],
@@ -389,6 +456,7 @@ def test_a_folder_that_is_no_checkpoint_says_so(tmp_path: Path) -> None:
         ({"temperature": "-1"}, "temperature=-1, expected a number from 0 to 10"),
         ({"execute": "9"}, "execute=9, expected 1 to 4"),
         ({"execute": "0"}, "execute=0, expected 1 to 4"),
+        ({"readout": "mean"}, "readout='mean', expected one of median, likeliest"),
         ({"front": "eyes"}, "front='eyes', expected one of auto, privileged, vision"),
     ],
 )

@@ -1,12 +1,13 @@
 """What a NanoVLA is made of, and in which units it sees and acts."""
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from vlabench.spaces import Camera, Orientation, Quality
 
 Front = Literal["privileged", "vision"]
 Head = Literal["tokens", "continuous"]
+Readout = Literal["median", "likeliest"]
 
 WORDS_PER_NAME = 8
 """Words of a thing's name that are read, `wooden_cabinet_1_top_region` has five."""
@@ -52,6 +53,8 @@ class Architecture:
             arXiv 1810.00825; iRe-VLA has one).
         head_dim: Width of the action head.
         bins: Of each number, over its 1 % to 99 % quantiles.
+        readout: Of tokens when none are drawn: the `median` of each number's distribution, or its
+            `likeliest` bin, as in OpenVLA.
         pictures_dim: Channels of the picture encoder.
         pictures_tokens: Tokens that a picture becomes.
     """
@@ -66,6 +69,7 @@ class Architecture:
     seeds: int = 4
     head_dim: int = 128
     bins: int = 256
+    readout: Readout = "median"
     pictures_dim: int = 64
     pictures_tokens: int = 4
 
@@ -79,6 +83,9 @@ class Architecture:
             value = getattr(self, field.name)
             if isinstance(value, int) and value < 1:
                 raise ValueError(f"{field.name} is {value}; expected at least 1")
+        for name, kind in (("front", Front), ("head", Head), ("readout", Readout)):
+            if (value := getattr(self, name)) not in get_args(kind):
+                raise ValueError(f"{name} is {value!r}; expected {' or '.join(get_args(kind))}")
         if self.dim % self.heads:
             raise ValueError(f"dim {self.dim} is not a multiple of heads {self.heads}")
         if (self.front == "vision") != bool(num_cameras):
@@ -131,6 +138,8 @@ class NanoConfig(Architecture):
             cameras = tuple(_camera(camera) for camera in values.get("cameras", ()))
             kept = {k: v for k, v in values.items() if k not in ("scales", "cameras", "words")}
             words = tuple(map(str, values.get("words", ())))
+            # Those that say nothing of it are older than the choice.
+            kept.setdefault("readout", "likeliest")
             return cls(scales=Scales(**scales), cameras=cameras, words=words, **kept)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a NanoVLA's fields: {error}") from error

@@ -45,6 +45,7 @@ class TokenHead(nn.Module):
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
         self.chunk, self.size, self.bins = config.chunk, config.action_size, config.bins
+        self.readout = config.readout
         width = config.head_dim
         self.learner = TokenLearner(config)
         self.context = nn.Linear(width, self.chunk * width)
@@ -106,8 +107,10 @@ class TokenHead(nn.Module):
             seen: Which are there, `[B, N]`.
             luck: Uniform numbers in [0, 1), `[B, H, A]`; with less than `H`, only the first actions
                 are drawn, which are the same whether or not the rest is.
-            temperature: Of the draws; 0 takes the likeliest token and needs no luck.
+            temperature: Of the draws; 0 reads tokens off, whatever the luck.
         """
+        if temperature == 0 and self.readout == "median":
+            luck, temperature = torch.full_like(luck, 0.5), 1.0
         before = torch.zeros((), device=tokens.device)
         logits_of, earlier, slots = self._scores(), self.earlier.weight, self.slot.unbind()
         chunk = list[Tensor]()

@@ -33,7 +33,7 @@ class Search:
 
     Attributes:
         samples: Chunks drawn for each decision, `N`.
-        temperature: Of drawn tokens; 0 takes the likeliest. Continuous heads have none.
+        temperature: Of drawn tokens; 0 reads them off. Continuous heads have none.
         judge: Its highest score wins; the consensus does when None.
 
     Raises:
@@ -57,7 +57,7 @@ class Search:
 
 
 GREEDY = Search()
-"""The likeliest tokens, once."""
+"""One chunk, read off."""
 
 
 def luck_of(policy_seed: int, samples: int) -> tuple[np.random.Generator, ...]:

@@ -5,6 +5,7 @@ this imports no torch.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,7 @@ from vlabench.policy import Policy
 from vlabench.protocol import Protocol
 from vlabench.suite import Suite
 from vlabench_baselines.nanovla.checkpoint import Checkpoint, CheckpointError, read_checkpoint
+from vlabench_baselines.nanovla.config import Readout
 
 FrontChoice = Literal["auto", "privileged", "vision"]
 VerifierChoice = Literal["consensus", "critic", "rprm"]
@@ -30,7 +32,9 @@ def policy_maker(method: str, what: str) -> Callable[..., Policy]:
         execute: Actions of a chunk that are executed before it is asked again; None is what the
             checkpoint was tried with.
         samples: Chunks that are drawn for each decision; more than 1 need a temperature.
-        temperature: Of drawn action tokens; 0 takes the likeliest.
+        temperature: Of drawn action tokens; 0 draws none, and reads them off.
+        readout: How they are read off: the `median` of each number, or its `likeliest` bin; None is
+            what the checkpoint says.
         verifier: Which of several samples is executed: `consensus` takes the one nearest to all
             others; `critic` and `rprm` are judges that the checkpoint carries.
 
@@ -42,7 +46,7 @@ def policy_maker(method: str, what: str) -> Callable[..., Policy]:
         what: What `vlabench list policies` says of it.
     """
 
-    def make(
+    def make(  # noqa: PLR0913 - a policy's settings are its maker's arguments
         suite: Suite,
         protocol: Protocol,
         *,
@@ -51,6 +55,7 @@ def policy_maker(method: str, what: str) -> Callable[..., Policy]:
         execute: int | None = None,
         samples: int = 1,
         temperature: float = 0.0,
+        readout: Readout | None = None,
         verifier: VerifierChoice = "consensus",
     ) -> Policy:
         for package in ("torch", "safetensors"):
@@ -58,6 +63,7 @@ def policy_maker(method: str, what: str) -> Callable[..., Policy]:
                 raise MissingExtraError(f"policy {method!r}", package, "torch")
         found = read_checkpoint(checkpoint or find_shipped(method, suite, front))
         _check(found, suite, front, execute)
+        _check_readout(found, readout, temperature)
         import torch
 
         from vlabench_baselines.nanovla.policy import NanoPolicy
@@ -66,6 +72,8 @@ def policy_maker(method: str, what: str) -> Callable[..., Policy]:
         # Several threads round differently from one, and take longer for so small a model.
         torch.set_num_threads(1)
         judge = None if verifier == "consensus" else found.load_judge(verifier)
+        if readout:
+            found = replace(found, config=replace(found.config, readout=readout))
         return NanoPolicy(
             method,
             found.load_model(),
@@ -116,4 +124,17 @@ def _check(found: Checkpoint, suite: Suite, front: FrontChoice, execute: int | N
         raise SettingError(
             f"execute={execute}, expected 1 to {found.config.chunk}: {found.folder.name} decides "
             f"on {found.config.chunk} actions at once"
+        )
+
+
+def _check_readout(found: Checkpoint, readout: Readout | None, temperature: float) -> None:
+    if readout and found.config.head != "tokens":
+        raise SettingError(
+            f"readout={readout}, and {found.folder.name} has a continuous head, which has no "
+            "tokens to read off; leave it out"
+        )
+    if readout and temperature:
+        raise SettingError(
+            f"readout={readout} with temperature={temperature:g}, at which tokens are drawn and "
+            "not read off; leave one of them out"
         )
