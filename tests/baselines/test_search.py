@@ -44,6 +44,7 @@ from vlabench_baselines.nanovla.search import (
 from vlabench_baselines.nanovla.shipped import SHIPPED, policy_maker
 
 ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "results"
 LIBERO = "sft-libero-privileged"
 POINT = SHIPPED / "sft-point-reach-privileged"
 EPISODE = EpisodeSpec(task_id="a/b", init_index=0, scene_seed=0, policy_seed=2827266407)
@@ -354,17 +355,27 @@ def test_judges_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert other.digest != found.digest, "other weights under the same names"
 
 
-def test_without_judges_digests_stay_what_committed_runs_name(tmp_path: Path) -> None:
-    digests = {read_checkpoint(path).digest for path in SHIPPED.iterdir() if path.is_dir()}
-    runs = sorted((ROOT / "results").rglob("sft/*.jsonl"))
-    assert runs
+def _digests_by_readout(folder: Path, out: Path) -> set[str]:
+    """Of one shipped checkpoint, as it is and read off as it was before there was a choice."""
+    found = read_checkpoint(folder)
+    older = NanoVLA(replace(found.config, readout="likeliest"))
+    older.load_state_dict(found.load_model().state_dict())
+    judges = {name: found.load_judge(name) for name in found.judges}
+    return {found.digest, save_checkpoint(out, older, found.origin, judges=judges).digest}
+
+
+def test_digests_stay_what_committed_runs_name(tmp_path: Path) -> None:
+    shipped = [path for path in SHIPPED.iterdir() if path.is_dir()]
+    digests = set().union(*(_digests_by_readout(one, tmp_path / one.name) for one in shipped))
+    runs = sorted(run for name in ("sft", "vla-rl") for run in RESULTS.rglob(f"{name}/*.jsonl"))
+    assert len(runs) > 2
     for run in runs:
         with run.open() as lines:
             assert json.loads(next(lines))["policy_digest"] in digests
-    found = read_checkpoint(POINT)
-    again = save_checkpoint(tmp_path, found.load_model(), found.origin, found.notes)
-    assert again.digest == found.digest
-    assert "judges" not in json.loads((tmp_path / CONFIG).read_text())
+    found, again = read_checkpoint(POINT), tmp_path / "again"
+    saved = save_checkpoint(again, found.load_model(), found.origin, found.notes)
+    assert saved.digest == found.digest
+    assert "judges" not in json.loads((again / CONFIG).read_text())
 
 
 def test_judges_of_a_checkpoint_that_is_replaced_are_gone(tmp_path: Path) -> None:

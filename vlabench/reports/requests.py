@@ -131,6 +131,17 @@ class ReportFile:
     margin: float = 3.0
     on_error: str = "raise"
 
+    def __post_init__(self) -> None:
+        parts = {"methods": self.methods, "sweeps": self.sweeps, "trainings": self.trainings}
+        for part, named in parts.items():
+            names = [each.name for each in named]
+            for name in names:
+                if names.count(name) > 1:
+                    raise ValueError(
+                        f"[[{part}]] has {names.count(name)} named {name!r}; expected each once, "
+                        "with all that belongs to it"
+                    )
+
 
 def read_report_file(path: Path) -> ReportFile:
     """Read a report's file.

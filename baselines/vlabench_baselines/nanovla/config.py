@@ -9,6 +9,9 @@ Front = Literal["privileged", "vision"]
 Head = Literal["tokens", "continuous"]
 Readout = Literal["median", "likeliest"]
 
+_OLDER_READOUT: Readout = "likeliest"
+"""Of checkpoints that do not say: those from before there was a choice, and their digests stay."""
+
 WORDS_PER_NAME = 8
 """Words of a thing's name that are read, `wooden_cabinet_1_top_region` has five."""
 WORDS_PER_SENTENCE = 24
@@ -120,8 +123,11 @@ class NanoConfig(Architecture):
         return len(self.scales.state_mean)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
+        """Return plain values; see `from_json` for the readout that is left out."""
+        values = asdict(self)
+        if self.readout == _OLDER_READOUT:
+            del values["readout"]
+        return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
@@ -138,8 +144,7 @@ class NanoConfig(Architecture):
             cameras = tuple(_camera(camera) for camera in values.get("cameras", ()))
             kept = {k: v for k, v in values.items() if k not in ("scales", "cameras", "words")}
             words = tuple(map(str, values.get("words", ())))
-            # Those that say nothing of it are older than the choice.
-            kept.setdefault("readout", "likeliest")
+            kept.setdefault("readout", _OLDER_READOUT)
             return cls(scales=Scales(**scales), cameras=cameras, words=words, **kept)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a NanoVLA's fields: {error}") from error
