@@ -19,6 +19,8 @@ from vlabench.table import Results, Table, natural
 
 Globs = Mapping[str, str]
 """Name of a group of tasks to globs over their ids, separated by commas."""
+INTERVALS = "In percent, with 95 % intervals for these tasks, over initial states and draws."
+"""What tables of rates say of them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

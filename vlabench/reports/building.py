@@ -12,11 +12,11 @@ from vlabench.metrics.counts import OnError
 from vlabench.metrics.curves import Curve
 from vlabench.metrics.paired import compare_all, group_letters
 from vlabench.metrics.rates import progress_of
-from vlabench.metrics.scaling import Point
 from vlabench.metrics.stability import Stability, stability_of_runs
-from vlabench.metrics.wording import law_sentences, p_text, scaling_sentence, sentence
+from vlabench.metrics.wording import p_text, sentence
 from vlabench.reports import drawing
 from vlabench.reports.boards import (
+    INTERVALS,
     Board,
     Globs,
     Method,
@@ -41,7 +41,7 @@ from vlabench.reports.model import (
     points_cell,
     rate_cell,
 )
-from vlabench.reports.series import scaling_figure, series_of_runs, title_of
+from vlabench.reports.sweeps import sweep_section
 from vlabench.reports.trainings import training_section
 from vlabench.table import Results
 from vlabench.table import Table as EpisodeTable
@@ -50,7 +50,6 @@ _BOLD = (
     "Bold: not significantly worse than the best of its column (p >= 0.05 after Holm, on the same "
     "episodes where plans are equal)."
 )
-_INTERVALS = "In percent, with 95 % intervals for these tasks, over initial states and draws."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +101,7 @@ def build_report(request: Request, papers: Sequence[Section] = ()) -> Report:
         sections=(
             *papers,
             *sections,
-            *(_sweep_section(name, runs, on_error) for name, runs in request.sweeps.items()),
+            *(sweep_section(name, runs, on_error) for name, runs in request.sweeps.items()),
             *(training_section(name, curves) for name, curves in request.trainings.items()),
         ),
         discordant=tuple(d for board, cs in found for d in _discordant(board, cs)),
@@ -254,7 +253,7 @@ def success_table(
             Column(name="errors", kind="number", about="episodes that broke"),
         ),
         rows=tuple(rows),
-        notes=(_INTERVALS, *((_BOLD,) if len(board.methods) > 1 else ())),
+        notes=(INTERVALS, *((_BOLD,) if len(board.methods) > 1 else ())),
     )  # fmt: skip
 
 
@@ -348,7 +347,7 @@ def _tasks_table(board: Board, on_error: OnError) -> Table:
         title=f"Success by task, {board.where}",
         columns=(Column(name="task"), *(Column(name=m.label, kind="rate") for m in board.methods)),
         rows=tuple(rows),
-        notes=(_INTERVALS,),
+        notes=(INTERVALS,),
     )
 
 
@@ -450,53 +449,6 @@ def _figures(board: Board, stability: Mapping[str, Stability], on_error: OnError
     if stability:
         found.append(drawing.components_figure(f"{board.id}-stability", board.where, stability))
     return found
-
-
-def _sweep_section(name: str, runs: Sequence[Results], on_error: OnError) -> Section:
-    """Say what success does along the setting in which runs differ."""
-    series = series_of_runs(runs, on_error=on_error)
-    text = [
-        f"{each.label}: {line}." if each.label else f"{line[0].upper()}{line[1:]}."
-        for each in series
-        for line in (scaling_sentence(each.scaling), *law_sentences(each.scaling))
-    ]
-    axis = series[0].scaling.axis
-    costs = [cost for cost in ("samples", "GFLOPs", "ms") if cost != axis]
-    rows = [
-        Row(cells=(number_cell(point.x), *_point_cells(point, costs)), group=each.label)
-        for each in series
-        for point in each.scaling.points
-    ]
-    table = Table(
-        id=f"sweep-{slug(name)}",
-        title=f"{name}: {title_of(runs)}",
-        columns=(
-            Column(name=axis, kind="number"),
-            Column(name="success", kind="rate"),
-            Column(name="oracle", kind="rate",
-                   about="an episode counts if it succeeded here or at an earlier point"),
-            *(Column(name=cost, kind="number", about="of a decision") for cost in costs),
-            Column(name="on the front of", about="costs for which no other point does as well"),
-        ),
-        rows=tuple(rows),
-        notes=(_INTERVALS, "Luck alone makes the oracle grow."),
-    )  # fmt: skip
-    figure = scaling_figure(table.id, series, table.title)
-    return Section(id=table.id, title=name, text=tuple(text), tables=(table,), figures=(figure,))
-
-
-def _point_cells(point: Point, costs: Sequence[str]) -> tuple[Cell, ...]:
-    known = {
-        "samples": point.samples,
-        "GFLOPs": None if point.flops is None else point.flops / 1e9,
-        "ms": point.milliseconds,
-    }
-    return (
-        rate_cell(point.success),
-        rate_cell(point.oracle),
-        *(number_cell(known[cost]) for cost in costs),
-        Cell(text=", ".join(point.front)),
-    )
 
 
 def _count(n: int | None) -> Cell:

@@ -132,9 +132,12 @@ class ReportFile:
     on_error: str = "raise"
 
     def __post_init__(self) -> None:
-        parts = {"methods": self.methods, "sweeps": self.sweeps, "trainings": self.trainings}
-        for part, named in parts.items():
-            names = [each.name for each in named]
+        parts = {
+            "methods": [each.name for each in self.methods],
+            "sweeps": [each.name for each in self.sweeps],
+            "trainings": [each.name for each in self.trainings],
+        }
+        for part, names in parts.items():
             for name in names:
                 if names.count(name) > 1:
                     raise ValueError(
