@@ -59,7 +59,7 @@ def try_out(
     settings: Mapping[str, object],
     workers: int,
 ) -> Estimate:
-    """Run a model as it is now, greedily; see `rollout`.
+    """Run a model as it is now, without drawing; see `rollout`.
 
     Args:
         model: May learn on afterwards.

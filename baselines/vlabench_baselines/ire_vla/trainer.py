@@ -314,7 +314,7 @@ class _Trainer:
         model.requires_grad_(False)
 
     def _validate(self, clock: Clock | None = None) -> dict[str, float]:
-        """Run the validation plans, greedily: the tasks that are improved, and the expert's."""
+        """Run the validation plans, without noise: of tasks to improve, and the expert's."""
         found: dict[str, float] = {}
         plans = (
             ("success", self._arena.suite, self._wanted.tasks, 1),

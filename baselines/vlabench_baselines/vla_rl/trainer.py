@@ -14,6 +14,8 @@ What differs from the paper:
     states that it evaluates on.
  7. Advantages are normalised within an iteration; a switch of `[ppo]`.
  8. The process reward model is of the policy's own family (`rprm.py`), the paper's is a VLM.
+ 9. Where nothing is drawn, tokens are read off as the start says: at the median; in the paper, at
+    the likeliest. Exploring and learning do not depend on it, the validation plan does.
 
 A training is one folder: `log.csv` and `curves.png`, `state.pt` to go on from, `snapshots/` and
 `checkpoint/`, which is the best by a validation plan, the start included. The same command goes on
@@ -289,7 +291,7 @@ class _Trainer:
         return torch.cat(parts)
 
     def _validate(self, say: Follower) -> dict[str, float]:
-        """Run the validation plan, greedily; keep the model if none was better."""
+        """Run the validation plan without drawing; keep the model if none was better."""
         estimate = try_out(
             self._model,
             self._origin,
