@@ -192,13 +192,17 @@ def test_a_checkpoint_older_than_the_choice_of_readout_is_read_off_as_it_was(
 def test_the_readout_can_be_chosen_and_only_where_tokens_are_read_off(tmp_path: Path) -> None:
     suite, view = load_suite("point-reach"), observation(0)
     save_checkpoint(tmp_path, model(PRIVILEGED), replace(ORIGIN, family="point-reach"))
-    acted = dict[str, list[float]]()
+    acted, digests = dict[str, list[float]](), dict[str, str]()
     for readout in ("", "median", "likeliest"):
         chosen = {"readout": readout} if readout else {}
         policy = load_policy("sft", suite, settings={"checkpoint": str(tmp_path), **chosen})
         policy.reset(0, EpisodeSpec(task_id="a/b", init_index=0, scene_seed=0, policy_seed=0))
         acted[readout] = policy.act([0], [view]).actions.ravel().tolist()
+        digests[readout] = policy.digest
     assert acted[""] == acted["median"] != acted["likeliest"]
+    assert digests[""] == digests["median"] != digests["likeliest"]
+    likeliest = model(replace(PRIVILEGED, readout="likeliest"))
+    assert save_checkpoint(tmp_path / "b", likeliest, ORIGIN).digest == digests["likeliest"]
     wrong = {"checkpoint": str(tmp_path), "readout": "median", "temperature": "1"}
     with pytest.raises(SettingError, match=r"readout=median with temperature=1, at which .* drawn"):
         load_policy("sft", suite, settings=wrong)
@@ -409,6 +413,8 @@ def _spoil(folder: Path, how: str) -> None:
     elif how == "an unknown field":
         content["model"]["wings"] = 2
         config.write_text(json.dumps(content))
+    elif how == "no fields":
+        config.write_text(json.dumps({**content, "model": [1]}))
     elif how == "an unknown readout":
         content["model"]["readout"] = "mean"
         config.write_text(json.dumps(content))
@@ -429,6 +435,7 @@ def _spoil(folder: Path, how: str) -> None:
         ("another format", "has format 'openvla', expected 'nanovla-1'"),
         ("a list", "has format None"),
         ("an unknown field", r"describes no NanoVLA: unknown fields \['wings'\]"),
+        ("no fields", "describes no NanoVLA"),
         ("an unknown readout", "readout is 'mean'; expected median or likeliest"),
         ("another architecture", "does not hold the weights that config.json describes"),
         ("no action", "describes no NanoVLA"),
@@ -440,6 +447,13 @@ def test_a_spoilt_checkpoint_is_one_clear_line(how: str, message: str, tmp_path:
     with pytest.raises(CheckpointError, match=message) as found:
         read_checkpoint(tmp_path).load_model()
     assert "\n" not in str(found.value)
+
+
+def test_a_readout_for_a_config_without_fields_is_refused(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, model(PRIVILEGED), ORIGIN)
+    _spoil(tmp_path, "no fields")
+    with pytest.raises(CheckpointError, match="describes no NanoVLA"):
+        read_checkpoint(tmp_path, readout="median")
 
 
 def test_a_folder_that_is_no_checkpoint_says_so(tmp_path: Path) -> None:

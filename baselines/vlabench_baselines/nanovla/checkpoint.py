@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlabench.errors import VlabenchError
 from vlabench.spaces import ActionSpec, Gripper, Rotation
-from vlabench_baselines.nanovla.config import NanoConfig
+from vlabench_baselines.nanovla.config import NanoConfig, Readout, with_readout
 
 if TYPE_CHECKING:
     from torch import nn
@@ -162,8 +162,13 @@ def save_checkpoint(
     return read_checkpoint(folder)
 
 
-def read_checkpoint(folder: Path) -> Checkpoint:
+def read_checkpoint(folder: Path, *, readout: Readout | None = None) -> Checkpoint:
     """Read and check a checkpoint, all but the weights' meaning.
+
+    Args:
+        folder: Where it lies.
+        readout: How its tokens are read off, instead of what it says itself; the digest is then
+            that of a checkpoint that says so.
 
     Raises:
         CheckpointError: If files are missing, too large, foreign, damaged or do not belong
@@ -173,13 +178,15 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     content = _content(folder / CONFIG)
     _check_digest(folder / WEIGHTS, content["weights"])
     try:
+        if readout:
+            content["model"] = with_readout(content["model"], readout)
         config, origin = NanoConfig.from_json(content["model"]), _origin(content["origin"])
         notes, named = dict(content["notes"]), dict(content.get("judges", {}))
         judges = {name: NanoConfig.from_json(judge["model"]) for name, judge in named.items()}
         for name, judge in judges.items():
             check_judge(name, judge, config)
         sums = {_file_of(name): judge["weights"] for name, judge in named.items()}
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{folder / CONFIG} describes no NanoVLA: {error}") from error
     _require(folder, CONFIG, WEIGHTS, *sums)
     for name, found in sums.items():

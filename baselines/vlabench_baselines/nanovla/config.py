@@ -123,11 +123,8 @@ class NanoConfig(Architecture):
         return len(self.scales.state_mean)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values; see `from_json` for the readout that is left out."""
-        values = asdict(self)
-        if self.readout == _OLDER_READOUT:
-            del values["readout"]
-        return values
+        """Return plain values."""
+        return with_readout(asdict(self), self.readout)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
@@ -148,6 +145,12 @@ class NanoConfig(Architecture):
             return cls(scales=Scales(**scales), cameras=cameras, words=words, **kept)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a NanoVLA's fields: {error}") from error
+
+
+def with_readout(values: dict[str, Any], readout: Readout) -> dict[str, Any]:
+    """Return a config's plain values, changed to say how tokens are read off."""
+    others = {key: value for key, value in values.items() if key != "readout"}
+    return others if readout == _OLDER_READOUT else {**others, "readout": readout}
 
 
 def _camera(values: dict[str, Any]) -> Camera:

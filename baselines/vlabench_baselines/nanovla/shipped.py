@@ -5,7 +5,6 @@ this imports no torch.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -61,7 +60,8 @@ def policy_maker(method: str, what: str) -> Callable[..., Policy]:
         for package in ("torch", "safetensors"):
             if find_spec(package) is None:
                 raise MissingExtraError(f"policy {method!r}", package, "torch")
-        found = read_checkpoint(checkpoint or find_shipped(method, suite, front))
+        path = checkpoint or find_shipped(method, suite, front)
+        found = read_checkpoint(path, readout=readout)
         _check(found, suite, front, execute)
         _check_readout(found, readout, temperature)
         import torch
@@ -72,8 +72,6 @@ def policy_maker(method: str, what: str) -> Callable[..., Policy]:
         # Several threads round differently from one, and take longer for so small a model.
         torch.set_num_threads(1)
         judge = None if verifier == "consensus" else found.load_judge(verifier)
-        if readout:
-            found = replace(found, config=replace(found.config, readout=readout))
         return NanoPolicy(
             method,
             found.load_model(),
