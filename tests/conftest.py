@@ -1,6 +1,7 @@
 """What all tests have in common."""
 
 import os
+import signal
 
 import pytest
 
@@ -8,9 +9,14 @@ from vlabench_suites.drawing import gl_backend
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let LIBERO's own renderer, which some tests compare with, use the library that ours does.
+    """Make the process as tests expect it.
 
-    Ours finds it by itself; robosuite looks at the variable, once, when it is imported.
+    LIBERO's own renderer, which some tests compare with, uses the library that ours does: ours
+    finds it by itself; robosuite looks at the variable, once, when it is imported.
+
+    What a shell starts in the background ignores interrupts, and so does all that it starts in
+    turn; tests interrupt what they start.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if (backend := gl_backend()) != "none":
         os.environ.setdefault("MUJOCO_GL", backend)
