@@ -153,7 +153,7 @@ def read_published(path: Path) -> PublishedTable:
         read = [_row(file, row, f"{path}: {_label(row, i)}") for i, row in enumerate(rows, 1)]
     except SettingError as error:
         raise PublishedError(str(error)) from error
-    if twice := _repeated(row.method for row in read):
+    if twice := repeated(row.method for row in read):
         raise PublishedError(f"{path}: row {twice!r} is there twice, expected each method once")
     return PublishedTable(
         id=path.stem, title=file.title, columns=file.columns, rows=tuple(read), notes=file.notes
@@ -269,7 +269,7 @@ class _File:
     def __post_init__(self) -> None:
         if not self.title or not self.columns:
             raise ValueError("title or columns is empty, expected a line and one column or more")
-        if twice := _repeated(self.columns):
+        if twice := repeated(self.columns):
             raise ValueError(f"column {twice!r} is there twice")
         plain = [column for column in self.columns if column not in self.averages]
         for average, parts in self.averages.items():
@@ -325,7 +325,8 @@ def _label(row: Mapping[str, Any], index: int) -> str:
     return f"row {row['method']!r}" if row.get("method") else f"row {index}"
 
 
-def _repeated(names: Iterable[str]) -> str | None:
+def repeated(names: Iterable[str]) -> str | None:
+    """Return the first name that is there a second time; None if none is."""
     seen: set[str] = set()
     for name in names:
         if name in seen:

@@ -30,7 +30,7 @@ from vlabench.reports.building import Request, build_report
 from vlabench.reports.logs import read_curve
 from vlabench.reports.model import Report
 from vlabench.reports.papers import Paper, paper_section
-from vlabench.reports.published import PublishedTable, find_published
+from vlabench.reports.published import PublishedTable, find_published, repeated
 from vlabench.store import read_results
 from vlabench.table import Results
 
@@ -138,12 +138,11 @@ class ReportFile:
             "trainings": [each.name for each in self.trainings],
         }
         for part, names in parts.items():
-            for name in names:
-                if names.count(name) > 1:
-                    raise ValueError(
-                        f"[[{part}]] has {names.count(name)} named {name!r}; expected each once, "
-                        "with all that belongs to it"
-                    )
+            if twice := repeated(names):
+                raise ValueError(
+                    f"[[{part}]] has {twice!r} twice; expected each name once, with all that "
+                    "belongs to it"
+                )
 
 
 def read_report_file(path: Path) -> ReportFile:

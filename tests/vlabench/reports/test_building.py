@@ -389,12 +389,7 @@ TRAININGS = 'trainings = [{{ name = "five tasks", curves = {} }}]\ntitle ='
         ("title =", "titel =", SettingError, "unknown key 'titel'; did you mean 'title'?"),
         ("title =", TRAININGS.format("{}"), SettingError, "'five tasks' names no method"),
         ("title =", TRAININGS.format("{ A = [] }"), SettingError, "has a method without a log"),
-        (
-            'name = "RL"',
-            'name = "SFT"',
-            SettingError,
-            "[[methods]] has 2 named 'SFT'; expected each",
-        ),
+        ('name = "RL"', 'name = "SFT"', SettingError, "[[methods]] has 'SFT' twice; expected each"),
     ],
 )
 def test_a_wrong_file_gets_one_line(
