@@ -195,6 +195,8 @@ def test_rounds_go_on_where_the_last_one_stopped_with_other_initial_states(
     rows = read_log(tmp_path / "t" / "log.csv")
     assert [row["stage"] for row in rows] == ["start", *["reinforce", "supervise"] * 4]
     assert [row["task"] for row in rows[1::2]] == ["point-reach/left", "point-reach/right"] * 2
+    tried = [(row["success_n"], row["success_expert_n"]) for row in rows if row["success"]]
+    assert tried == [("20", "4"), ("20", ""), ("20", "4"), ("20", ""), ("20", "4")]
     first, second = (
         torch.load(tmp_path / "t" / "replay" / f"00-0{passed}-000.pt", weights_only=True)
         for passed in range(2)

@@ -83,8 +83,9 @@ class IreVlaRecipe:
         supervise: Stage 2.
         rounds: How often all tasks are gone through.
         seed: Of everything random.
-        validate_episodes: Episodes of each task after each stage, the same ones every time.
-            Neither exploring nor any evaluation shares them.
+        validate_episodes: Episodes of each task after each stage 2, the same ones every time; a
+            fifth of them of each of the expert's tasks, at the start and after each round. Neither
+            exploring nor any evaluation shares them.
         device: `auto` is the GPU if there is one.
     """
 

@@ -172,7 +172,7 @@ class _Trainer:
     def run(self) -> None:
         """Learn one task after the other, as many times as there are rounds."""
         if not self._row:
-            self._add(Clock(), "start", self._validate())
+            self._add(Clock(), "start", self._validate(Clock(), expert=True))
         while self._task < len(self._tasks):
             self._say.say(f"task {self._task + 1} of {len(self._tasks)}: {self._tasks[self._task]}")
             self._explore_task()
@@ -271,7 +271,8 @@ class _Trainer:
                     group["lr"] = stage.learning_rate * _cosine(step, stage.steps)
                 losses.append(self._clone(parameters, optimizer, step, luck))
         tail = losses[-max(1, len(losses) // 10) :]
-        found = self._validate(clock)
+        round_ends = (self._task + 1) % (len(self._tasks) // self._wanted.rounds) == 0
+        found = self._validate(clock, expert=round_ends)
         self._add(clock, "supervise", {"loss": sum(tail) / len(tail), **found})
 
     def _clone(
@@ -313,14 +314,13 @@ class _Trainer:
             merge_lora(model.backbone)
         model.requires_grad_(False)
 
-    def _validate(self, clock: Clock | None = None) -> dict[str, float]:
-        """Run the validation plans, without noise: of tasks to improve, and the expert's."""
+    def _validate(self, clock: Clock, *, expert: bool) -> dict[str, float]:
+        """Run the validation plans, without noise: of tasks to improve, and of the expert's."""
         found: dict[str, float] = {}
-        plans = (
-            ("success", self._arena.suite, self._wanted.tasks, 1),
-            ("success_expert", self._expert, "*", 5),
-        )
-        with (clock or Clock()).part("validating"):
+        plans = [("success", self._arena.suite, self._wanted.tasks, 1)]
+        if expert:
+            plans.append(("success_expert", self._expert, "*", 5))
+        with clock.part("validating"):
             for name, suite, tasks, fewer in plans:
                 estimate = try_out(
                     self._model,
