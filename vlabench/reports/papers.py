@@ -7,7 +7,7 @@ from vlabench.errors import SettingError
 from vlabench.metrics.counts import OnError
 from vlabench.metrics.estimate import Estimate
 from vlabench.reports import drawing
-from vlabench.reports.boards import Board, Method, average_ranks, best_of, matching, rate
+from vlabench.reports.boards import Board, Method, average_ranks, best_of, matching, only, rate
 from vlabench.reports.building import method_cell
 from vlabench.reports.model import Cell, Column, Figure, Row, Section, Table, rate_cell
 from vlabench.reports.published import Agreement, PublishedTable, estimate_of, replication, rows_of
@@ -79,6 +79,7 @@ def _table(paper: Paper, tasks: Mapping[str, tuple[str, ...]], on_error: OnError
     everything = set(paper.board.tasks)
     single = [chosen for chosen in tasks.values() if set(chosen) != everything]
     ranks = {} if paper.steps else average_ranks(paper.methods, single, on_error)
+    shown = {task for chosen in tasks.values() for task in chosen}
     rows = []
     for place, method in enumerate(paper.methods):
         cell = method_cell(method)
@@ -88,7 +89,7 @@ def _table(paper: Paper, tasks: Mapping[str, tuple[str, ...]], on_error: OnError
             rate_cell(rate(method, tasks[name], on_error), bold=bold[name][place]) for name in names
         ]
         extra = [_rank_cell(ranks.get(method.name))] if ranks else []
-        n = _count_cell(len(method.table.outcome))
+        n = _count_cell(len(only(method.table, shown).outcome))
         rows.append(Row(cells=(cell, *rates, *extra, n), group=f"measured: {paper.board.where}"))
     blank = (Cell(text="-"),) * bool(ranks)
     published = [

@@ -353,6 +353,15 @@ def test_a_papers_table_has_our_rows_and_apart_from_them_the_published_ones(fold
     assert "RL, Goal: NOT THE SAME: base is 'b', published is '7B'" in report.sections[0].text[0]
 
 
+def test_a_papers_row_counts_the_episodes_that_its_columns_are_of(folder: Path) -> None:
+    (folder / "report.toml").rename(folder / "r.txt")
+    (folder / "r.txt").write_text(FILE.replace(', All = "*"', ""))
+    rows = report_of_file(folder / "r.txt").sections[0].tables[0].rows
+    assert [[c.text for c in row.cells] for row in rows[:2]] == [
+        ["SFT", "50.0", "20"], ["RL", "100.0", "20"]
+    ]  # fmt: skip
+
+
 def test_a_papers_table_that_names_no_method_has_all(folder: Path) -> None:
     (folder / "report.toml").rename(folder / "r.txt")
     (folder / "r.txt").write_text(FILE.replace('methods = ["SFT", "RL"]\n', ""))
