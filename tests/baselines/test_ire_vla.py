@@ -121,6 +121,29 @@ def test_the_policy_that_went_through_both_stages_still_knows_what_was_demonstra
     assert (tmp_path / "t" / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_training_that_got_worse_says_so_and_keeps_its_best_policy_beside_the_last(
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ruinous = {
+        "method": "ppo-replay",
+        "ppo.learning_rate": "1",
+        "ppo.least_spread": "0",
+        "reinforce.iterations": "1",
+        "reinforce.warmup": "0",
+        "supervise.steps": "1",
+    }
+    folder = train(recipe(tmp_path, start, ruinous), tmp_path / "t")
+    rows = [row for row in read_log(tmp_path / "t" / "log.csv") if row["success"]]
+    rates = [float(row["success"]) for row in rows]
+    assert max(rates[1:]) < rates[0], "or the start would not be the best"
+    best = read_checkpoint(folder.parent / "best")
+    assert (best.notes["iteration"], best.notes["validation"]) == (0, rates[0])
+    assert not moved(weights(start), weights(best.folder))
+    last = read_checkpoint(folder)
+    assert last.notes["worst_fall"] == pytest.approx(max(rates) - min(rates))
+    assert "points from its best so far" in capsys.readouterr().err
+
+
 def test_a_killed_training_goes_on_to_the_same_policy(
     start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,8 +48,10 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train_sft(read_recipe(recipe_paths()["sft-point-reach"], changes), out, quiet=True)
 
 
-def run(start: Path, out: Path, changes: dict[str, str]) -> tuple[Path, list[dict[str, str]]]:
-    folder = train(read_recipe(RECIPE, {"start": str(start), **changes}), out, quiet=True)
+def run(
+    start: Path, out: Path, changes: dict[str, str], *, quiet: bool = True
+) -> tuple[Path, list[dict[str, str]]]:
+    folder = train(read_recipe(RECIPE, {"start": str(start), **changes}), out, quiet=quiet)
     return folder, read_log(out / "log.csv")
 
 
@@ -152,15 +154,17 @@ def test_a_killed_training_goes_on_to_the_same_policy(
 
 
 def test_the_best_by_the_validation_plan_is_kept_and_the_start_is_one_of_them(
-    start: Path, tmp_path: Path
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ruinous = {**QUICK, "ppo.learning_rate": "1", "ppo.least_spread": "0", "training.warmup": "0"}
-    folder, rows = run(start, tmp_path, ruinous)
+    folder, rows = run(start, tmp_path, ruinous, quiet=False)
     validated = {row["iteration"]: float(row["success"]) for row in rows if row["success"]}
     assert validated["4"] < validated["0"], "it collapsed, and its log says so"
     best = read_checkpoint(folder)
     assert best.notes["iteration"] == int(max(validated, key=lambda i: (validated[i], -int(i))))
     assert best.notes["validation"] == max(validated.values())
+    assert best.notes["worst_fall"] > best.notes["fall_by_luck"]
+    assert "points from its best so far (it collapsed: up to" in capsys.readouterr().err
 
 
 def test_what_is_wrong_is_found_before_a_folder_is_touched(start: Path, tmp_path: Path) -> None:

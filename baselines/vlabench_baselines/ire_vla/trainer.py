@@ -21,9 +21,11 @@ What differs from the paper, or is not in it:
     goes through them once and says nothing of how long. Noise may last (`explore.correlation`).
 
 A training is one folder: `log.csv` and `curves.png`, `replay/` with the successes, `state.pt` to go
-on from, and `checkpoint/`, the policy after the last task. Nothing is selected.
+on from, and `checkpoint/`, the policy after the last task, as in the paper. Where an earlier one
+was better by the validation plan, that one is beside it in `best/`.
 """
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -46,6 +48,7 @@ from vlabench_baselines.common.experience import Experience, gather
 from vlabench_baselines.common.expert import Demonstrations
 from vlabench_baselines.common.explore import Arena, Explorer, Trajectory, make_arena
 from vlabench_baselines.common.folder import claim, load_state, save_state
+from vlabench_baselines.common.guard import Best, fall_of
 from vlabench_baselines.common.learner import Learner, distance
 from vlabench_baselines.common.log import Log, draw_curves
 from vlabench_baselines.common.progress import Clock, Follower
@@ -166,6 +169,7 @@ class _Trainer:
         self._task, self._within, self._row, self._episodes, self._seconds = 0, 0, 0, 0, 0.0
         self._shares: list[float] = []
         self._reinforce: _Reinforce | None = None
+        self._best = Best(0.0, 0, copy.deepcopy(self._model.state_dict()))
         self._resume()
         self._log = Log(out / "log.csv", COLUMNS, self._row - 1)
 
@@ -334,20 +338,35 @@ class _Trainer:
                 )
                 self._say.say(f"{suite.id}: {told(estimate)}")
                 found |= columns(estimate, name)
+        if found["success"] >= self._best.success:
+            weights = copy.deepcopy(self._model.state_dict())
+            self._best = Best(found["success"], self._row, weights)
         return found
 
     def finish(self) -> Checkpoint:
-        """Write the policy and the learning curves."""
-        draw_curves(self._out / "log.csv", self._out / "curves.png", _PANELS, self._origin.recipe)
+        """Write the policy and the learning curves, and the best policy if that was another one."""
+        log = self._out / "log.csv"
+        draw_curves(log, self._out / "curves.png", _PANELS, self._origin.recipe)
+        fall = fall_of(log)
         notes = {
             "execute": self._arena.execute,
             "episodes": self._episodes,
             "seconds": round(self._seconds),
             "device": str(self._device),
+            **fall.notes,
         }
-        folder = self._out / "checkpoint"
-        checkpoint = save_checkpoint(folder, portrait(self._model), self._origin, notes)
-        self._say.say(f"checkpoint {checkpoint.digest}: {checkpoint.folder}")
+        last = self._keep("checkpoint", portrait(self._model), notes)
+        if self._best.iteration < self._row - 1:
+            self._say.say(fall.told)
+            best = portrait(self._model)
+            best.load_state_dict(self._best.weights)
+            notes |= {"iteration": self._best.iteration, "validation": self._best.success}
+            self._keep("best", best, notes)
+        return last
+
+    def _keep(self, name: str, model: NanoVLA, notes: dict[str, Any]) -> Checkpoint:
+        checkpoint = save_checkpoint(self._out / name, model, self._origin, notes)
+        self._say.say(f"{name} {checkpoint.digest}: {checkpoint.folder}")
         return checkpoint
 
     def _add(self, clock: Clock, stage: str, values: dict[str, float]) -> None:
@@ -377,6 +396,7 @@ class _Trainer:
             "shares": self._shares,
             "replay": self._replay.names,
             "model": self._model.state_dict(),
+            "best": tuple(self._best),
         }
         if self._reinforce:
             state["reinforce"] = self._reinforce.state_dict()
@@ -391,6 +411,7 @@ class _Trainer:
         self._shares = state["shares"]
         self._replay.load(state["replay"])
         self._model.load_state_dict(state["model"])
+        self._best = Best(*state["best"])
         if "reinforce" in state:
             self._reinforce = self._begin()
             self._reinforce.load_state_dict(state["reinforce"])

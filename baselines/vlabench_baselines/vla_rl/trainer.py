@@ -26,7 +26,7 @@ import copy
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ from vlabench_baselines.common.device import device_of, give_back_memory, no_den
 from vlabench_baselines.common.experience import Experience, gather
 from vlabench_baselines.common.explore import Arena, Explorer, Trajectory, make_arena
 from vlabench_baselines.common.folder import claim, load_state, save_state
+from vlabench_baselines.common.guard import Best, fall_of
 from vlabench_baselines.common.learner import Learner, Update, distance
 from vlabench_baselines.common.log import Log, draw_curves
 from vlabench_baselines.common.progress import Clock, Follower
@@ -137,20 +138,6 @@ def train(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
         with no_denormals():
             trainer.run(say)
         return trainer.finish(say).folder
-
-
-class Best(NamedTuple):
-    """The best policy so far.
-
-    Attributes:
-        success: In the validation plan.
-        iteration: After which; 0 is the start.
-        weights: Of the policy.
-    """
-
-    success: float
-    iteration: int
-    weights: dict[str, Tensor]
 
 
 class _Trainer:
@@ -322,11 +309,16 @@ class _Trainer:
         }
 
     def finish(self, say: Follower) -> Checkpoint:
-        """Write the best policy and the learning curves."""
-        draw_curves(self._out / "log.csv", self._out / "curves.png", _PANELS, self._origin.recipe)
+        """Write the best policy and the learning curves; say so if it is not the last one."""
+        log = self._out / "log.csv"
+        draw_curves(log, self._out / "curves.png", _PANELS, self._origin.recipe)
+        fall = fall_of(log)
+        if fall.told:
+            say.say(fall.told)
         best = portrait(self._model)
         best.load_state_dict(self._best.weights)
-        notes = {**self._notes(self._best.iteration), "validation": self._best.success}
+        notes = self._notes(self._best.iteration)
+        notes |= {"validation": self._best.success, **fall.notes}
         judges = {RPRM: self._process} if self._process else None
         folder = self._out / "checkpoint"
         checkpoint = save_checkpoint(folder, best, self._origin, notes, judges)
