@@ -22,6 +22,12 @@ from vlabench.record import Run
 Format = Literal["auto", "lerobot", "vla-eval", "openvla", "csv"]
 MOST_BYTES = 64 * 2**20
 """Of one file, some hundred thousand episodes: what is larger is something else."""
+_POINTER = "version https://git-lfs.github.com/spec/"
+"""What stands in a large file's place where a repository was fetched without Git LFS."""
+_NONE = (
+    "none of lerobot's eval_info.json, vla-eval's aggregate JSON, an OpenVLA log, or CSV with "
+    "columns task and success"
+)
 
 
 def ingest(
@@ -68,9 +74,12 @@ def _bytes(path: Path) -> bytes:
 
 def _text(path: Path, content: bytes) -> str:
     try:
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RecordError(f"{path} is not text: byte {error.start} is not UTF-8") from error
+    if text.startswith(_POINTER):
+        raise RecordError(f"{path} is a pointer of Git LFS, expected the file; run git lfs pull")
+    return text
 
 
 def _read(path: Path, text: str, format: Format, policy: str | None) -> Found:
@@ -89,7 +98,9 @@ def _read(path: Path, text: str, format: Format, policy: str | None) -> Found:
     except (ValueError, csv.Error, RecursionError) as error:
         raise RecordError(f"{path}: {error}") from error
     if not found.attempts:
-        raise RecordError(f"{path} is a {chosen} file in which no episode has ended")
+        raise RecordError(
+            f"{path}: no episode has ended in this {chosen} file, expected at least one"
+        )
     return found
 
 
@@ -99,20 +110,29 @@ def _guess(path: Path, text: str) -> Format:
             content = _json(text)
         except (ValueError, RecursionError) as error:
             raise RecordError(f"{path} begins like JSON and is not: {error}") from error
-        if lerobot.fits(content):
-            return "lerobot"
-        if vla_eval.fits(content):
-            return "vla-eval"
-        if content.get("kind") == "header":
-            raise RecordError(f"{path} is a vlabench results file already")
-    elif table.fits(text):
+        return _guess_json(path, content)
+    if table.fits(text):
         return "csv"
-    elif openvla.fits(text):
+    if openvla.fits(text):
         return "openvla"
-    raise RecordError(
-        f"{path} is none of lerobot's eval_info.json, vla-eval's aggregate JSON, an OpenVLA log, "
-        "or CSV with columns task and success; say --format to see what is missing"
-    )
+    raise RecordError(f"{path} is {_NONE}; say --format to see what is missing")
+
+
+def _guess_json(path: Path, content: Mapping[str, object]) -> Format:
+    if lerobot.fits(content):
+        return "lerobot"
+    if vla_eval.fits(content):
+        return "vla-eval"
+    if content.get("kind") == "header":
+        raise RecordError(f"{path} is a vlabench results file already")
+    for key, value in content.items():
+        if isinstance(value, dict) and (lerobot.fits(value) or vla_eval.fits(value)):
+            raise RecordError(
+                f"{path} has results one level down, under {key[:80]!r}, expected them at the top; "
+                "make what stands there a file of its own"
+            )
+    keys = ", ".join(repr(key) for key in content)[:200] or "none"
+    raise RecordError(f"{path} is {_NONE}; its keys are {keys}")
 
 
 def _json(text: str) -> Mapping[str, object]:

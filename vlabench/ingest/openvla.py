@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from vlabench.ingest.found import Attempt, Found, index
 
 _BEFORE = r"(?:^|[\s\]:|])"
-_SUITE = re.compile(_BEFORE + r"Task suite: (\S+)")
+_SUITE = re.compile(_BEFORE + r"Task suite: ([^\s,]+)")
+"""Scripts made from OpenVLA's write more behind it, some after a comma."""
 _TASK = re.compile(_BEFORE + r"Task: (.+)")
 _START = re.compile(_BEFORE + r"Starting episode (\d+)\.\.\.")
 _BROKEN = re.compile(_BEFORE + r"(?:Caught exception|Episode error): (.*)")
@@ -26,8 +27,8 @@ _PROGRESS = re.compile(r"\s{2,}|[\u2588-\u258f]|\s*\d+%\|")
 
 
 def fits(text: str) -> bool:
-    """Whether a line says that an episode ended."""
-    return any(_SUCCESS.search(line) for line in text.splitlines())
+    """Whether a line names the suite or says that an episode ended."""
+    return any(_SUITE.search(line) or _SUCCESS.search(line) for line in text.splitlines())
 
 
 @dataclass(slots=True)
@@ -40,7 +41,10 @@ class _Reader:
 
     def end(self, *, success: bool, line: int) -> Attempt:
         if self.task is None or self.index is None:
-            raise ValueError(f"line {line}: an episode ends that did not start")
+            raise ValueError(
+                f"line {line}: an episode ends that did not start, expected 'Task: ...' and "
+                "'Starting episode ...' before it; write logs without these as CSV"
+            )
         ended = Attempt(
             task=self.task,
             index=self.index,
@@ -72,7 +76,8 @@ def read(text: str) -> Found:
             attempts.append(reader.end(success=found[1] == "True", line=number))
         elif (found := _COUNT.search(line)) and int(found[1]) != len(attempts):
             raise ValueError(
-                f"line {number} counts {found[1]} episodes, the log has {len(attempts)}"
+                f"line {number} counts {found[1]} episodes, the log has {len(attempts)}; "
+                "expected a whole log of one run"
             )
     if len(set(suites)) > 1:
         raise ValueError(

@@ -13,6 +13,7 @@ from typing import Any
 from vlabench.ingest.found import Attempt, Found, index, truth, whole
 
 _NUMBER = re.compile(r"(?:^|_ep)(\d+)$")
+_MISSING = ("the source says that episodes are missing",)
 
 
 def fits(content: Mapping[str, Any]) -> bool:
@@ -31,15 +32,17 @@ def read(content: Mapping[str, Any]) -> Found:
     benchmark = str(content["benchmark"])
     params = (content.get("config") or {}).get("params") or {}
     merged = content.get("merge_info") or {}
-    partial = bool(content.get("partial") or merged.get("shards_missing"))
+    attempts = tuple(_attempts(content["tasks"]))
+    said = content.get("num_episodes_total", merged.get("total_episodes"))
+    partial = content.get("partial") or merged.get("shards_missing")
     return Found(
         format="vla-eval",
-        attempts=tuple(_attempts(content["tasks"])),
+        attempts=attempts,
         states_known=benchmark.upper().startswith("LIBERO"),
         suite=benchmark,
         seed=whole(content.get("seed", params.get("seed")), "seed"),
         started_at=str(content.get("created_at") or ""),
-        caveats=("the source says that episodes are missing",) if partial else (),
+        caveats=_MISSING if partial or said not in (None, len(attempts)) else (),
     )
 
 
@@ -57,8 +60,14 @@ def _attempts(tasks: list[Mapping[str, Any]]) -> Iterator[Attempt]:
                 index=index(int(number[1]), where),
                 success=None if broken else truth(_success(row), f"success of {where}"),
                 steps=whole(row.get("steps"), f"steps of {where}"),
-                error=f"{broken}: {row.get('failure_detail') or ''}" if broken else None,
+                error=_error(broken, row.get("failure_detail")) if broken else None,
             )
+
+
+def _error(reason: object, detail: object) -> str:
+    """Return what broke: of a traceback, which vla-eval keeps whole, the line that says it."""
+    lines = str(detail or "").strip().splitlines()
+    return f"{reason}: {lines[-1]}" if lines else str(reason)
 
 
 def _success(row: Mapping[str, Any]) -> object:
