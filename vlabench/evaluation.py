@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -241,6 +242,7 @@ def _header(
         settings=dict(sorted(settings.items())),
         fingerprint=fingerprint(suite, rules, gl=gl, settings=stage.settings),
         provenance=provenance(suite, workers=workers, gl=gl),
+        planned=dict(Counter(episode.task_id for episode in plan.episodes)),
     )
 
 

@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlabench.errors import MissingExtraError
-from vlabench.record import EpisodeRecord, Outcome, Run
+from vlabench.record import EpisodeRecord, Outcome, Run, RunHeader
 from vlabench.store import read_run
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_NEVER_SAID = ("policy_digest", "privileged", "settings", "commit")
+"""What no ingested run knows of itself, beside what its header names."""
 
 
 def read_frame(paths: Path | str | Iterable[Path | str]) -> "pd.DataFrame":
@@ -19,7 +23,7 @@ def read_frame(paths: Path | str | Iterable[Path | str]) -> "pd.DataFrame":
     Rows are in the order of the files, and in each in the order in which episodes ended. `success`
     is `True`, `False`, or missing where the episode broke: an error is not a failure. `progress` is
     the share of the goal that was reached, NaN where the suite cannot say. What an ingested run
-    does not say is missing too.
+    does not say is missing too, `init` among it where that only numbers attempts.
 
     Args:
         paths: One results file, or several.
@@ -37,7 +41,7 @@ def read_frame(paths: Path | str | Iterable[Path | str]) -> "pd.DataFrame":
     if not parts:
         raise ValueError("no results file to read")
     frame = pd.concat(parts, ignore_index=True)
-    return frame.astype({"success": "boolean"})
+    return frame.astype({"success": "boolean", "privileged": "boolean"})
 
 
 def _frame(path: Path, run: Run) -> "pd.DataFrame":
@@ -46,10 +50,18 @@ def _frame(path: Path, run: Run) -> "pd.DataFrame":
     frame = pd.DataFrame(_columns(run.episodes))
     for place, (name, value) in enumerate(_run_columns(path, run).items()):
         frame.insert(place, name, value)
-    unknown = run.header.unknown
-    missing = [name for name in frame if {name, str(name).partition("_")[0]} & set(unknown)]
+    unknown = _unknown(run.header)
+    missing = [name for name in frame if {name, str(name).partition("_")[0]} & unknown]
     frame[missing] = float("nan")
     return frame
+
+
+def _unknown(header: RunHeader) -> set[str]:
+    """Return the columns, or the beginnings of their names, that mean nothing in this run."""
+    if header.ingested is None:
+        return set()
+    states = () if header.ingested.states_known else ("init",)
+    return {*_NEVER_SAID, *states, *header.unknown}
 
 
 def _run_columns(path: Path, run: Run) -> dict[str, object]:

@@ -8,6 +8,8 @@ from vlabench.episode import EpisodeSpec
 from vlabench.plan import PlanRequest
 
 SCHEMA = 1
+UNKNOWN = "unknown"
+"""Name of a suite or policy that the files of an ingested run do not name."""
 TRACE_EVERY = 10
 """Control steps between two checkpoints of a trace."""
 
@@ -196,6 +198,8 @@ class RunHeader:
         fingerprint: The simulator.
         provenance: The process that began the run.
         ingested: Where it comes from if vlabench did not run it; left out of the file where None.
+        planned: Task to the number of its planned episodes; empty, and left out of the file, where
+            that is unknown: an older vlabench wrote it, or another tool made the run.
         schema: Version of this format.
     """
 
@@ -212,12 +216,23 @@ class RunHeader:
     fingerprint: Fingerprint = field(default_factory=Fingerprint)
     provenance: Provenance
     ingested: Ingested | None = None
+    planned: Mapping[str, int] = field(default_factory=dict)
     schema: int = SCHEMA
 
     @property
     def unknown(self) -> tuple[str, ...]:
         """Fields that mean nothing in this run; empty where vlabench ran it."""
         return self.ingested.unknown if self.ingested else ()
+
+    @property
+    def training(self) -> tuple[object, ...]:
+        """What is equal in two runs of one training on one plan.
+
+        An ingested run does not know its checkpoint: there, the bytes of its files have to do.
+        """
+        files = sorted(self.ingested.sources.values()) if self.ingested else []
+        settings = sorted(self.settings.items())
+        return (self.policy_id, self.policy_digest, tuple(settings), tuple(files))
 
     @property
     def identity(self) -> dict[str, object]:

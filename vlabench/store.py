@@ -444,6 +444,7 @@ def _header(path: Path, line: bytes) -> RunHeader:
             content = _without_nulls(content, ingested.unknown)
         return RunHeader(
             ingested=ingested,
+            planned=_planned(content.pop("planned", {})),
             request=PlanRequest(**content.pop("request")),
             provenance=Provenance(**content.pop("provenance")),
             cameras=tuple(content.pop("cameras")),
@@ -486,10 +487,18 @@ def _ingested(row: Mapping[str, Any] | None) -> Ingested | None:
     return found
 
 
+def _planned(row: object) -> Mapping[str, int]:
+    if not isinstance(row, dict) or any(type(n) is not int or n < 1 for n in row.values()):
+        raise ValueError(f"planned is {row!r}, expected the episodes of each task, 1 or more")
+    return row
+
+
 def _header_row(header: RunHeader) -> dict[str, Any]:
     row = asdict(header)
     if row["ingested"] is None:  # most runs; their files are as they were before there were others
         del row["ingested"]
+    if not row["planned"]:  # unknown, which is not none
+        del row["planned"]
     return _with_nulls(row, header.unknown)
 
 

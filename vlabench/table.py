@@ -1,6 +1,7 @@
 """Records as columns, so that a million of them take seconds, and megabytes."""
 
 from array import array
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from math import nan
@@ -18,6 +19,8 @@ Floats = NDArray[np.float64]
 _OUTCOMES = {Outcome.FAILURE.value: 0, Outcome.SUCCESS.value: 1, Outcome.ERROR.value: -1}
 _DIGEST = 32
 """Hex digits of a trajectory's hash."""
+_MOST = 5
+"""Names in a sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -146,6 +149,52 @@ def results_of(run: Run | Results) -> Results:
         resumed=run.resumed,
         torn=run.torn,
     )
+
+
+def unfinished(run: Results) -> str:
+    """Say of a run how much of its plan has ended: `is not finished, 65 of 200 episodes`.
+
+    Tasks of which nothing has ended are named, those before one slash together where all of them
+    are. Empty where nothing is missing, as far as is known: what an older vlabench wrote names its
+    tasks only where `--tasks` did, and what another tool ran says nothing of its plan.
+    """
+    table, planned = run.table, _planned(run)
+    counts = np.bincount(table.task, minlength=len(table.tasks)).tolist()
+    ended = dict(zip(table.tasks, counts, strict=True))
+    if run.header.ingested:
+        least, most = min(ended.values(), default=0), max(ended.values(), default=0)
+        uneven = f"has {least} to {most} episodes a task, and does not say how many were planned"
+        return uneven if least < most else ""
+    left = sum(max(0, count - ended.get(task, 0)) for task, count in planned.items())
+    if not left:
+        return ""
+    whole = sum(planned.values())
+    missing = [task for task in planned if not ended.get(task)]
+    none = f", none of {_named(missing, planned)}" if missing else ""
+    return f"is not finished, {whole - left} of {whole} episodes{none}"
+
+
+def _planned(run: Results) -> Mapping[str, int]:
+    """Return how many episodes of each task were planned, as far as is known."""
+    if run.header.planned:
+        return run.header.planned
+    request = run.header.request
+    asked = [part.strip() for part in request.tasks.split(",")]
+    named = [part for part in asked if "/" in part and not set(part) & set("*?[")]
+    return dict.fromkeys([*named, *run.table.tasks], request.episodes * request.repeats)
+
+
+def _named(tasks: Sequence[str], planned: Collection[str]) -> str:
+    """Name some of the planned tasks, in as few words as that takes."""
+
+    def group(task: str) -> str:
+        return f"{task.partition('/')[0]}/*"
+
+    here, all_ = Counter(map(group, tasks)), Counter(map(group, planned))
+    whole = {name for name, count in here.items() if 1 < count == all_[name]}
+    names = list(dict.fromkeys(group(t) if group(t) in whole else t for t in tasks))
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return ", ".join(names[:_MOST]) + more
 
 
 def tabulate(records: Sequence[EpisodeRecord], unknown: Collection[str] = ()) -> Table:

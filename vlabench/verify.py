@@ -53,9 +53,10 @@ def verify_run(
             against its own code.
 
     Raises:
-        RecordError: If the run holds no episode that can be compared.
+        RecordError: If the run holds no episode that can be compared, or was ingested.
         VlabenchError: If the run cannot be prepared again here.
     """
+    refuse_ingested(run)
     then = {r.episode.key: r for r in run.episodes if r.outcome is not Outcome.ERROR}
     if not then:
         raise RecordError("the run holds no episode that ended in success or failure")
@@ -71,9 +72,10 @@ def film_episode(run: Run, key: str, path: Path) -> Difference:
 
     Raises:
         UnknownNameError: If the run does not hold the episode.
-        RecordError: If the video cannot be written where it was asked for.
+        RecordError: If the video cannot be written where it was asked for, or the run was ingested.
         VlabenchError: If the run cannot be prepared again here.
     """
+    refuse_ingested(run)
     then = {record.episode.key: record for record in run.episodes}
     if key not in then:
         raise UnknownNameError("episode of this run", key, then)
@@ -90,6 +92,15 @@ def film_episode(run: Run, key: str, path: Path) -> Difference:
     film.path(episode).replace(path)
     folder.rmdir()
     return difference
+
+
+def refuse_ingested(run: Run) -> None:
+    """Raise a `RecordError` for a run that vlabench did not make, and so cannot run again."""
+    if run.header.ingested:
+        raise RecordError(
+            f"the run was ingested from {run.header.ingested.format}, expected one of `vlabench "
+            "run`: no other can be run again, because nothing is known of its rules and simulator"
+        )
 
 
 def parting(then: Trace, now: Trace) -> str:

@@ -188,6 +188,17 @@ def test_show_prints_json_that_a_script_can_read(tmp_path: Path) -> None:
     assert shown["header"]["protocol"] == "standard@1"
 
 
+def test_show_prints_one_json_document_for_several_runs(tmp_path: Path) -> None:
+    for name, episodes in (("a.jsonl", "2"), ("b.jsonl", "3")):
+        command = [*POINT, "--episodes", episodes, "--out", name]
+        assert vlabench(*command, cwd=tmp_path).returncode == 0
+    shown = json.loads(vlabench("show", "a.jsonl", "b.jsonl", "--json", cwd=tmp_path).stdout)
+    assert [run["run"] for run in shown] == ["a.jsonl", "b.jsonl"]
+    assert [run["all"]["success_rate"]["n"] for run in shown] == [4, 6]
+    alone = json.loads(vlabench("show", "b.jsonl", "--json", cwd=tmp_path).stdout)
+    assert alone == shown[1]
+
+
 def test_show_has_progress_with_its_interval_where_a_run_has_it(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     assert vlabench(*POINT, "--episodes", "2", "--out", "run.jsonl", cwd=tmp_path).returncode == 0
@@ -268,6 +279,21 @@ def test_replay_films_an_episode_and_says_that_it_is_the_recorded_one(tmp_path: 
     wrong = vlabench("replay", "run.jsonl", "point-reach/rihgt#1", "--video", "f.mp4", cwd=tmp_path)
     assert wrong.returncode == 2
     assert "Did you mean" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [["verify"], ["replay", "lab/reach#0", "--video", "film.mp4"]], ids=lambda c: c[0]
+)
+def test_an_ingested_run_cannot_be_run_again(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("task,success\nreach,1\nreach,0\n")
+    done = vlabench("ingest", "mine.csv", "--suite", "lab", "--out", "mine.jsonl", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    name, *more = command
+    refused = vlabench(name, "mine.jsonl", *more, cwd=tmp_path)
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith("vlabench: the run was ingested from csv, expected one of `vlabench run")
+    assert not (tmp_path / "film.mp4").exists()
 
 
 def test_videos_of_failures_are_kept_beside_the_results(tmp_path: Path) -> None:

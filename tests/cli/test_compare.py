@@ -76,9 +76,36 @@ def test_errors_need_a_word(tmp_path: Path) -> None:
     done = vlabench("compare", EXPERT, broken, "--on-error", "exclude")
     assert done.exit_code == 0
     assert "n = 490 pairs" in done.stdout
-    assert (
-        "errors are left out; counted against B the difference would be -2.0 points" in done.stdout
-    )
+    told = "10 of 500 of fragile; counted against fragile the difference would be -2.0 points"
+    assert f"note: episodes that broke are left out, {told}" in done.stdout
+    done = vlabench("compare", EXPERT, broken, "--on-error", "as-failure")
+    assert f"note: episodes that broke count as failures, {told}" in done.stdout
+
+
+def test_what_errors_leave_open_is_told_of_many_runs_too(worse: Path, tmp_path: Path) -> None:
+    broken = altered(EXPERT, tmp_path / "broken.jsonl", "fragile", {"success": "error"}, 50)
+    done = vlabench("compare", EXPERT, worse, broken, "--on-error", "exclude")
+    assert done.exit_code == 0
+    assert "left out, 10 of 500 of fragile; counted against fragile the" in done.stdout
+
+
+def test_several_files_of_one_name_are_trainings_of_one_method(worse: Path, tmp_path: Path) -> None:
+    again = altered(EXPERT, tmp_path / "again.jsonl", "again", {"success": "failure"}, 4)
+    done = vlabench("compare", f"mine={worse}", f"mine={again}", f"theirs={EXPERT}")
+    assert done.exit_code == 0
+    first, *rest = done.stdout.splitlines()
+    assert first.startswith("theirs is BETTER than mine by ")
+    assert "initial states, 1 and 2 trainings, p < 0.001" in first
+    assert any("all, trainings like these" in line for line in rest)
+
+
+def test_one_training_twice_or_one_method_alone_is_refused(worse: Path) -> None:
+    done = vlabench("compare", f"mine={worse}", f"mine={worse}", EXPERT)
+    assert done.exit_code == 2
+    assert "mine has one training twice; give one run for each training" in done.stdout
+    done = vlabench("compare", f"mine={worse}", f"mine={EXPERT}")
+    assert done.exit_code == 2
+    assert "found mine alone, which cannot be compared; expected two runs" in done.stderr
 
 
 def test_many_runs_get_letters(worse: Path, tmp_path: Path) -> None:

@@ -1,19 +1,25 @@
 """Whether a change may be merged: a real regression is told from a harmless change, end to end."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 from typer.testing import CliRunner, Result
 
-from vlabench import Decision, EpisodeSpec, Observation, SerialRunner, prepare
+from vlabench import Decision, EpisodeSpec, Observation, Outcome, Rules, Run, SerialRunner, prepare
 from vlabench.cli import app
+from vlabench.metrics.regression import Status, judge_runs, same_trajectories
+from vlabench.plan import make_plan
 from vlabench.policy import Policy
 
 EPISODES = 60
+SEEDS = 80
 
 
 class Shaken:
@@ -94,6 +100,52 @@ def test_a_change_of_the_last_digits_is_none(baseline: Path, touched: Path) -> N
     assert done.exit_code == 0
     assert "the whole interval is above -5 points" in done.stdout
     assert "to the last bit" not in done.stdout
+
+
+def runs_of_many_seeds(noise: float) -> list[Run]:
+    """Run the toy on one plan after the other, 60 episodes each."""
+    evaluation = prepare(
+        "point-reach",
+        "point-reach-expert",
+        settings={"speed": "0.6"},
+        wrap=lambda inner: Shaken(inner, noise),
+    )
+    runs = []
+    for seed in range(SEEDS):
+        plan = make_plan(evaluation.suite, episodes=30, seed=seed)
+        header = replace(evaluation.header, plan_digest=plan.digest, request=plan.request)
+        records = SerialRunner().run(evaluation.stage, evaluation.policy, plan.episodes)
+        runs.append(Run(header=header, episodes=tuple(records)))
+    return runs
+
+
+def statuses(then: list[Run], now: list[Run], margin: float) -> Counter[Status]:
+    """Ask a gate about each pair, one at a time."""
+    rules = Rules(margin=margin)
+    names = [("baseline", "candidate")]
+    judged = [judge_runs([pair], names=names, rules=rules) for pair in zip(then, now, strict=True)]
+    return Counter(found.status for (found,) in judged)
+
+
+def mean_success(runs: list[Run]) -> float:
+    return float(np.mean([r.outcome is Outcome.SUCCESS for run in runs for r in run.episodes]))
+
+
+def test_of_many_changes_the_gate_finds_the_bad_ones_and_lets_the_harmless_ones_be() -> None:
+    # The expert's actions always have noise here, so that its success depends on luck. Another
+    # draw of the same noise changes every trajectory and no rate; more noise costs 28 points.
+    then, harmless, harmful = (runs_of_many_seeds(noise) for noise in (0.4, 0.401, 0.7))
+    assert abs(mean_success(harmless) - mean_success(then)) < 0.01
+    assert mean_success(harmful) < mean_success(then) - 0.26
+    assert sum(same_trajectories(a, b) for a, b in zip(then, harmless, strict=True)) == 0
+
+    # How often a promise was broken, and the most that is likely (99 %) where it is kept.
+    false_alarms = statuses(then, harmless, margin=0.1)[Status.REGRESSION]
+    assert false_alarms <= binom.ppf(0.99, SEEDS, 0.05)
+    misses = statuses(then, harmful, margin=0.25)[Status.PASS]  # a fall by more than the margin
+    assert misses <= binom.ppf(0.99, SEEDS, 0.025)
+    found = statuses(then, harmful, margin=0.1)[Status.REGRESSION]
+    assert found >= binom.ppf(0.01, SEEDS, 0.95)
 
 
 def test_the_same_code_passes_at_once(baseline: Path, tmp_path: Path) -> None:
@@ -193,6 +245,32 @@ def test_junit_has_a_case_for_the_run_and_each_task(
     failed = sum(case.find("failure") is not None for case in cases.values())
     assert root.get("failures") == suite.get("failures") == str(failed)
     assert (root.get("tests"), root.get("errors"), root.get("skipped")) == ("3", "0", "0")
+
+
+def test_the_text_says_how_many_changed_episodes_it_leaves_out(
+    baseline: Path, shaken: Path
+) -> None:
+    changed = json.loads(hold(baseline, shaken, "--json").stdout)["entries"][0]["changed"]
+    lines = hold(baseline, shaken).stdout.splitlines()
+    assert sum(": success then, failure now" in line for line in lines) == 25
+    assert f"  and {len(changed) - 25} more; --json lists all of them" in lines
+
+
+@pytest.mark.parametrize("broken", ["--junit", "--summary"])
+def test_where_one_file_cannot_be_written_none_is(
+    broken: str, baseline: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / "old"
+    old.write_text("before\n")
+    for other in (old, tmp_path / "new"):
+        files = {"--junit": other, "--summary": other, broken: "/proc/nowhere/file"}
+        done = hold(baseline, baseline, *(word for pair in files.items() for word in pair))
+        assert done.exit_code == 3
+        assert done.stdout == ""
+        assert done.stderr.startswith("vlabench: cannot write /proc/nowhere/file: ")
+        assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [old]
+    assert old.read_text() == "before\n"
 
 
 def test_junit_tells_missing_from_underpowered(

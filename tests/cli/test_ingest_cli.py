@@ -1,14 +1,20 @@
 """From another tool's file to a decision, with the commands that decide about our own runs."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from vlabench import read_frame, read_run
 from vlabench.cli import app
 
 DATA = Path(__file__).parents[1] / "data" / "ingest"
+REAL = DATA / "real"
+KNOWN = ("vla_eval_pi0_libero_10.json", "lerobot_0.3.3_pusht_act.json")
+"""Files of tools that say which initial states their episodes had."""
+UNKNOWN = ("lerobot_pusht_diffusion.json", "vla_eval_0.8.0_pusht_uniform.json")
 
 
 def vlabench(*arguments: str | Path) -> Result:
@@ -50,6 +56,128 @@ def test_the_gate_finds_the_regression_and_lists_it(runs: tuple[Path, Path]) -> 
     assert done.exit_code == 1
     assert "lab/reach#10: success then, failure now" in done.stdout
     assert vlabench("gate", "--baseline", old, "--candidate", old, "--margin", "10").exit_code == 0
+
+
+@pytest.fixture(scope="module", params=KNOWN)
+def trainings(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> list[Path]:
+    """Two ingested runs of one policy on the same initial states, as of two trainings."""
+    return twice(REAL / request.param, tmp_path_factory.mktemp("trainings"))
+
+
+@pytest.fixture(scope="module", params=UNKNOWN)
+def strangers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> list[Path]:
+    """The same, of a tool that does not say which initial states they had."""
+    return twice(REAL / request.param, tmp_path_factory.mktemp("strangers"))
+
+
+def twice(source: Path, folder: Path) -> list[Path]:
+    """Ingest a file, and a copy in which the first success is none."""
+    text = source.read_text()
+    other = folder / f"other-{source.name}"
+    other.write_text(re.sub(r'("success(?:es)?": \[?\s*)true', r"\1false", text, count=1))
+    assert other.read_text() != text
+    runs = []
+    for file in (source, other):
+        runs.append(folder / f"{file.stem}.jsonl")
+        assert vlabench("ingest", file, "--out", runs[-1]).exit_code == 0
+    return runs
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "show {a} {b}",
+        "compare {a} {b}",
+        "compare {a} {b} --unpaired",
+        "gate --baseline {a} --candidate {b} --margin 50",
+        "stability {a}",
+        "stability {a} {b}",
+        "stability {a} {b} --against {b} {a}",
+        "profile {a} {b}",
+        "profile one={a} other={b}",
+        "report {a} {b} --formats md --out {out}",
+        "report one={a} other={b} --formats md --out {out}",
+        "report both={a} both={b} --formats md --out {out}",
+    ],
+)
+def test_every_command_that_reads_runs_takes_ingested_ones(
+    command: str, trainings: list[Path], tmp_path: Path
+) -> None:
+    a, b = trainings
+    done = vlabench(*command.format(a=a, b=b, out=tmp_path / "report").split())
+    assert done.exit_code == 0, (done.output, done.exception)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "show {a} {b}",
+        "compare {a} {b} --unpaired",
+        "gate --baseline {a} --candidate {b} --margin 90 --unpaired",
+        "profile {a}",
+        "report one={a} other={b} --formats md --unpaired --out {out}",
+        "report both={a} both={b} --formats md --unpaired --out {out}",
+    ],
+)
+def test_those_whose_initial_states_are_unknown_only_where_that_does_not_matter(
+    command: str, strangers: list[Path], tmp_path: Path
+) -> None:
+    a, b = strangers
+    words = [*command.format(a=a, b=b, out=tmp_path / "report").split(), "--on-error", "exclude"]
+    done = vlabench(*(words[:-2] if "show" in command else words))
+    assert done.exit_code == 0, (done.output, done.exception)
+
+
+def test_ingested_runs_read_into_one_frame_whichever_tool_they_are_of(
+    trainings: list[Path], strangers: list[Path]
+) -> None:
+    paths = [*trainings, *strangers]
+    assert len(read_frame(paths)) == sum(len(read_run(path).episodes) for path in paths)
+
+
+def test_runs_of_unknown_policies_are_no_trainings_of_one_until_a_name_says_so(
+    trainings: list[Path], tmp_path: Path
+) -> None:
+    a, b = trainings
+    found = vlabench("profile", a, b).stdout
+    for run in (a, b):
+        assert f"unknown ({run.stem}): 1 run x" in found
+    assert "both: 2 runs x" in vlabench("profile", f"both={a}", f"both={b}").stdout
+    moved = tmp_path / a.name
+    moved.write_bytes(b.read_bytes())
+    found = vlabench("profile", a, moved).stdout
+    for place in (1, 2):
+        assert f"unknown ({a.stem} #{place}): 1 run x" in found
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["stability {a} {b}", "profile x={a} x={b}", "report both={a} both={b} --out {out}"],
+)
+def test_one_file_ingested_twice_is_one_training(command: str, tmp_path: Path) -> None:
+    source = REAL / KNOWN[0]
+    copy = tmp_path / "renamed.json"
+    copy.write_bytes(source.read_bytes())
+    a, b = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    for file, out in ((source, a), (copy, b)):
+        assert vlabench("ingest", file, "--out", out).exit_code == 0
+    done = vlabench(*command.format(a=a, b=b, out=tmp_path / "report").split())
+    assert "files" in str(done.exception)
+    assert not (tmp_path / "report").exists()
+
+
+def test_what_was_planned_elsewhere_is_not_made_up(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    text = vlabench("ingest", DATA / "openvla.txt", "--out", path).stdout
+    assert "this run has 2 to 3 episodes a task, and does not say how many were planned" in text
+    notes = vlabench("compare", path, path, "--on-error", "exclude").stdout
+    assert "(run) #1 has 2 to 3 episodes a task" in notes
+    assert "not finished" not in notes
+    assert "planned" not in path.read_text()
 
 
 def test_without_known_states_it_takes_a_word(tmp_path: Path) -> None:

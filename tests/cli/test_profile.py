@@ -4,16 +4,18 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from vlabench import ProcessRunner, prepare
+from vlabench import ProcessRunner, prepare, read_run
 from vlabench.cli import app
+from vlabench.store import write_run
 
 VLABENCH = str(Path(sys.executable).with_name("vlabench"))
-EXPERT = "point-reach-expert (privileged)"
+EXPERT = "expert (privileged)"
 
 
 def vlabench(*arguments: str | Path) -> Result:
@@ -40,14 +42,36 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [*experts, evaluate(folder / "random.jsonl", "random")]
 
 
+@pytest.fixture
+def named(runs: list[Path]) -> list[str]:
+    """The same, as a command line that says what the trainings of one method are."""
+    return [*(f"expert={path}" for path in runs[:3]), str(runs[3])]
+
+
+def trained(path: Path, source: Path, checkpoint: str, **settings: str) -> Path:
+    """A run as that of a checkpoint, with the outcomes of another."""
+    run = read_run(source)
+    header = replace(
+        run.header, policy_digest=checkpoint, settings={"checkpoint": checkpoint, **settings}
+    )
+    write_run(path, replace(run, header=header))
+    return path
+
+
 def test_help_teaches() -> None:
     done = vlabench("profile", "--help")
     assert done.exit_code == 0
     assert "vlabench profile a-seed1.jsonl" in " ".join(done.stdout.split())
 
 
-def test_runs_are_grouped_by_policy_and_no_number_is_bare(runs: list[Path]) -> None:
-    done = vlabench("profile", *runs)
+def test_help_says_what_a_run_of_one_method_is() -> None:
+    said = " ".join(vlabench("profile", "--help").stdout.split())
+    assert "A method has one run for each of its trainings" in said
+    assert "NAME=FILE says which method a run is of" in said
+
+
+def test_runs_are_grouped_by_name_and_no_number_is_bare(named: list[str]) -> None:
+    done = vlabench("profile", *named)
     assert done.exit_code == 0, done.output
     assert f"{EXPERT}: 3 runs x 2 tasks x 8 initial states" in done.stdout
     assert "random: 1 run x 2 tasks x 8 initial states" in done.stdout
@@ -57,8 +81,30 @@ def test_runs_are_grouped_by_policy_and_no_number_is_bare(runs: list[Path]) -> N
     assert "of this one training: Wilson 95%" in done.stdout
 
 
-def test_json_has_intervals_questions_and_the_profile(runs: list[Path]) -> None:
-    found = json.loads(vlabench("profile", *runs, "--json").stdout)
+def test_one_policy_under_two_settings_is_no_two_trainings(runs: list[Path]) -> None:
+    done = vlabench("profile", *runs[:2])
+    assert done.exit_code == 0, done.output
+    for speed in ("0.4", "0.45"):
+        assert f"point-reach-expert speed={speed} (privileged): 1 run x" in done.stdout
+
+
+def test_checkpoints_are_trainings_until_a_name_says_otherwise(
+    runs: list[Path], tmp_path: Path
+) -> None:
+    last = trained(tmp_path / "last.jsonl", runs[0], "a/9000")
+    half = trained(tmp_path / "half.jsonl", runs[1], "a/4500")
+    other = trained(tmp_path / "other.jsonl", runs[0], "a/9000", readout="likeliest")
+    done = vlabench("profile", last, half, other)
+    assert done.exit_code == 0, done.output
+    assert "point-reach-expert (privileged): 2 runs x 2 tasks" in done.stdout
+    assert "point-reach-expert readout=likeliest (privileged): 1 run x 2 tasks" in done.stdout
+    done = vlabench("profile", f"last={last}", f"half={half}", f"other={other}")
+    for name in ("last", "half", "other"):
+        assert f"{name} (privileged): 1 run x 2 tasks" in done.stdout
+
+
+def test_json_has_intervals_questions_and_the_profile(named: list[str]) -> None:
+    found = json.loads(vlabench("profile", *named, "--json").stdout)
     expert, random = found["policies"]
     assert (expert["policy"], expert["runs"]) == (EXPERT, 3)
     assert random["iqm"]["value"] == 0  # it never reaches a mark
@@ -69,8 +115,8 @@ def test_json_has_intervals_questions_and_the_profile(runs: list[Path]) -> None:
     assert found["files"] == []
 
 
-def test_table_and_picture_hold_every_policy(runs: list[Path], tmp_path: Path) -> None:
-    done = vlabench("profile", *runs, "--out", tmp_path / "new")
+def test_table_and_picture_hold_every_method(named: list[str], tmp_path: Path) -> None:
+    done = vlabench("profile", *named, "--out", tmp_path / "new")
     assert done.exit_code == 0, done.output
     with (tmp_path / "new" / "profile.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -86,7 +132,8 @@ def test_what_cannot_be_profiled_is_one_clear_line(runs: list[Path], tmp_path: P
     for files, complaint in (
         ((runs[0], other), "runs differ in their plan"),
         ((runs[0], runs[0]), "run 2 has the checkpoint and settings of run 1"),
-        ((tmp_path / "none.jsonl",), "cannot read"),
+        ((tmp_path / "none.jsonl",), "none.jsonl is no file and no folder"),
+        ((f"one={runs[0]}", f"one={runs[3]}"), "runs of two policies"),
         ((runs[0], "--out", other), "cannot write into"),
     ):
         done = subprocess.run(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from vlabench import SerialRunner, prepare
+from vlabench import Outcome, SerialRunner, prepare, read_run
 from vlabench.cli import app
 
 SLOW, FAST = {"speed": "0.45"}, {"speed": "0.9"}
@@ -76,6 +76,63 @@ def test_runs_of_one_policy_are_named_by_the_setting_in_which_they_differ(
     (verdict,) = found["verdicts"]
     assert verdict["verdict"] == "BETTER"
     assert "point-reach-expert speed=0.9 is BETTER" in verdict["sentence"]
+
+
+def test_json_has_the_numbers_of_each_verdict_as_compare_has_them(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    done = report(*runs, "--out", tmp_path, "--formats", "md", "--json", "--margin", "5")
+    (verdict,) = json.loads(done.output)["verdicts"]
+    slow, fast = ([r.outcome is Outcome.SUCCESS for r in read_run(path).episodes] for path in runs)
+    difference = verdict["evidence"]["difference"]
+    assert difference["value"] == pytest.approx((sum(fast) - sum(slow)) / 40)
+    assert 0 < difference["low"] < difference["value"] < difference["high"] <= 1
+    assert difference["n"] == 40
+    # Whoever is fast succeeds always: all discordant pairs are on one side.
+    assert verdict["evidence"]["p_adjusted"] == pytest.approx(2 * 0.5 ** (40 - sum(slow)))
+    assert verdict.pop("where") == "point-reach v1 under standard@1"
+    compared = CliRunner().invoke(app, ["compare", *map(str, runs), "--margin", "5", "--json"])
+    (row,) = json.loads(compared.output)["comparisons"]
+    for one in (verdict, row):  # the two name runs in their own ways
+        del one["a"], one["b"], one["sentence"], one["notes"]
+    assert verdict == row
+
+
+def test_runs_that_cannot_be_compared_have_no_numbers(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    other = run(tmp_path, FAST, episodes=3)
+    done = report(runs[0], other, "--out", tmp_path / "r", "--formats", "md", "--json")
+    (verdict,) = json.loads(done.output)["verdicts"]
+    assert (verdict["verdict"], verdict["evidence"]) == ("NOT COMPARABLE", None)
+
+
+def test_files_of_an_earlier_report_are_named_and_left(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "r"
+    asked = (*runs, "--out", out, "--formats")
+    assert report(*asked, "md,csv,png").stderr == ""
+    assert report(*asked, "md,csv,png").stderr == ""
+    notes, mine = out / "tables" / "notes.txt", out / "figures" / "mine.png"
+    for path in (notes, mine):
+        path.write_text("mine")
+    (out / "tables" / "old-success.csv").write_text("an earlier report's")
+    done = report(*asked, "csv,png", "--json")
+    assert json.loads(done.stdout)["files"]
+    assert done.stderr == (
+        f"vlabench: not of this report, and still in {out}: figures/mine.png, report.md, "
+        "tables/old-success.csv; delete what is stale\n"
+    )
+    assert (notes.read_text(), mine.read_text()) == ("mine", "mine")
+
+
+def test_of_many_stale_files_the_number_is_said(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    for place in range(13):
+        (tmp_path / "tables" / f"old-{place:02}.csv").write_text("")
+    done = report(runs[0], "--out", tmp_path, "--formats", "md")
+    assert "tables/old-09.csv and 3 more; delete what is stale" in done.stderr
 
 
 def test_a_folder_is_all_its_runs(runs: tuple[Path, Path], tmp_path: Path) -> None:
@@ -158,13 +215,94 @@ def test_where_there_is_nothing_to_film_that_is_said(
     assert done.stderr.startswith("vlabench: nothing to film")
 
 
+FILE = """
+title = "Results"
+margin = 5
+[[methods]]
+name = "slow"
+runs = ["{0}"]
+"""
+
+
+def test_a_reports_file_needs_no_option_and_takes_those_of_writing(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "report.toml"
+    path.write_text(FILE.format(runs[0]))
+    done = report(path, "--out", tmp_path / "r", "--formats", "csv,md", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.output)["verdicts"] == []
+    assert (tmp_path / "r" / "report.md").read_text().startswith("# Results")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("5", "nan", "margin is nan, expected more than 0 and less than 100 points"),
+        ("5", "300", "margin is 300, expected more than 0 and less than 100 points"),
+        ("5", "0", "margin is 0, expected"),
+        ("margin = 5", 'on_error = "foo"', "on_error is 'foo', expected one of 'raise', 'excl"),
+        ("5", '"5"', "margin is '5', expected a number"),
+    ],
+)
+def test_a_reports_file_is_held_to_what_its_values_can_be(
+    old: str,
+    new: str,
+    message: str,
+    runs: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from vlabench.cli import main
+
+    (tmp_path / "x.toml").write_text(FILE.replace(old, new, 1).format(runs[0]))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["vlabench", "report", "x.toml", "--out", "r"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"vlabench: x.toml: {message}")
+    assert said.count("\n") == 1
+    assert not Path("r").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--margin", "5"], "--margin beside x.toml says nothing: a report's file decides that"),
+        (["--margin", "3"], "--margin beside x.toml"),  # the default, and said all the same
+        (
+            ["--title", "T", "--curve", "a=b", "--sweep", "a=b", "--unpaired"],
+            "--title, --curve, --sweep, --unpaired beside x.toml",
+        ),
+        (["--on-error", "exclude"], "--on-error beside x.toml"),
+        (["run.jsonl"], "x.toml is a report's file, which stands alone and names its runs itself; "
+         "found run.jsonl beside it"),
+        (["x.toml"], "found x.toml beside it"),
+    ],
+)  # fmt: skip
+def test_what_a_reports_file_decides_is_refused_beside_it(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x.toml").write_text(FILE.format("run.jsonl"))
+    done = report("x.toml", *arguments, "--out", "r")
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.split())
+    assert not Path("r").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["nothing.jsonl"], "nothing.jsonl is no file and no folder"),
         (["nothing.toml"], "nothing.toml cannot be read"),
         (["{}", "--formats", "docx"], "'docx' is unknown; known: md, html"),
-        (["x={0}", "x={0}"], "are runs of one checkpoint on one plan"),
+        (["{}", "--formats", ""], "--formats '' names none; known: md, html, tex, csv, png, pdf"),
+        (["{}", "--formats", " , "], "names none; known: md, html"),
+        (["x={0}", "x={0}"], "are runs of one checkpoint on one plan, and both are called 'x'"),
         (["{}", "--margin", "500"], "margin"),
         (["{}", "--film", "1", "--formats", "md,csv"], "leaves it out; add html"),
         (["{}", "--curve", "{}"], "has no column 'success'"),

@@ -1,6 +1,7 @@
 """`vlabench stability`: from run files or training logs to what varies and what to buy next."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,9 +21,9 @@ def vlabench(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def refused(*arguments: str | Path) -> str:
+def refused(*arguments: str | Path, command: str = "stability") -> str:
     done = subprocess.run(
-        [VLABENCH, "stability", *map(str, arguments)], capture_output=True, text=True, check=False
+        [VLABENCH, command, *map(str, arguments)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
     assert done.stdout == ""
@@ -109,16 +110,29 @@ def test_training_logs_give_spread_falls_and_the_ratio(tmp_path: Path) -> None:
     done = vlabench("stability", "--curve", *steady, "--against-curve", *shaky)
     assert done.exit_code == 0
     first = done.stdout.splitlines()[0]
-    assert first.startswith("A (trainings) is ")
-    assert "times as stable as B (trainings)" in first
+    assert first.startswith("A (trainings) shows no spread, so that it is [")
+    assert ", unbounded] times as stable as B (trainings)" in first
     found = json.loads(
         vlabench("stability", "--curve", *steady, "--against-curve", *shaky, "--json").stdout
     )
     (b0, *_) = found["methods"][1]["curves"]
     assert b0["fall"] == pytest.approx(0.3)
     assert b0["under"] == 100
-    assert set(found["ratios"]) == {"final_deviation", "mean_deviation", "fall"}
+    assert set(found["ratios"]) == {"final_deviation", "mean_deviation", "fall", "under"}
     assert found["ratios"]["final_deviation"]["high"] is None  # infinite: JSON has no such number
+
+
+def test_a_ratio_to_nothing_is_said_to_be_none(tmp_path: Path) -> None:
+    rising = [log(tmp_path / f"a{k}.csv", 0.1, 0.6, 0.8 + 0.01 * k) for k in range(3)]
+    falling = [log(tmp_path / f"b{k}.csv", 0.5, 0.3, 0.2 + 0.1 * k) for k in range(3)]
+    text = vlabench("stability", "--curve", *rising, "--against-curve", *falling).stdout
+    under = "share of the training under the start: "
+    assert under + "none in A (trainings), so that it is [" in text
+    assert ", unbounded] times larger in B (trainings) than in A (trainings)" in text
+    text = vlabench("stability", "--curve", *rising[:2], "--against-curve", *rising[1:]).stdout
+    assert under + "none in either, so that there is no ratio" in text
+    for words in text.split("\n"):
+        assert not {"inf", "nan"} & set(re.findall(r"\w+", words))
 
 
 def test_one_log_is_described_and_says_that_it_has_no_spread(tmp_path: Path) -> None:
@@ -151,3 +165,42 @@ def test_what_cannot_be_read_is_one_clear_line(trainings: list[Path], tmp_path: 
     assert "success is 'high' in row 1" in refused("--curve", bad)
     assert "cannot read" in refused("--curve", tmp_path / "none.csv")
     assert "is there twice" in refused("--curve", good, good)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "0", "-5", "10.5", "many"])
+def test_episodes_of_a_log_are_a_whole_number_from_1_or_refused(value: str, tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text(f"step,success,success_n\n0,0.5,40\n10,0.6,{value}\n")
+    why = f"{path}: success_n is '{value}' in row 2 of those with a rate; expected a whole number, "
+    for command, arguments in (
+        ("stability", ["--curve", path]),
+        ("scaling", ["--curve", path]),
+        ("report", [SFT, "--curve", f"x={path}", "--out", tmp_path / "report"]),
+    ):
+        assert why + "1 or more" in refused(*arguments, command=command)
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_steps_and_rates_of_a_log_are_finite_or_refused(value: str, tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text(f"step,success\n0,0.5\n{value},0.6\n")
+    assert f"{path}: step is '{value}' in row 2" in refused("--curve", path)
+    path.write_text(f"step,success\n0,{value}\n10,0.6\n")
+    assert f"{path}: success is '{value}' in row 1" in refused("--curve", path)
+
+
+def test_a_log_that_cannot_be_opened_is_said_as_other_files_are(tmp_path: Path) -> None:
+    assert refused("--curve", tmp_path) == f"vlabench: cannot read {tmp_path}: Is a directory\n"
+    none = tmp_path / "none.csv"
+    for command, arguments in (("stability", [none]), ("report", [f"x={none}"])):
+        runs = [SFT, "--out", tmp_path] if command == "report" else []
+        said = refused(*runs, "--curve", *arguments, command=command)
+        assert said == f"vlabench: cannot read {none}: No such file or directory\n"
+
+
+@pytest.mark.parametrize("command", ["stability", "profile"])
+def test_a_run_without_an_episode_is_said_to_have_none(command: str, tmp_path: Path) -> None:
+    path = tmp_path / "empty.jsonl"
+    path.write_text(SFT.read_text().splitlines()[0] + "\n")
+    assert "the run holds no episode yet; variance needs two" in refused(path, command=command)

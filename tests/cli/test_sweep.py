@@ -150,6 +150,52 @@ def test_scaling_says_the_same_of_the_runs_and_places_them_where_it_is_told(
     assert [point["x"] for point in series["points"]] == [1, 2, 4, 8]
 
 
+@pytest.fixture
+def ingested(tmp_path: Path) -> list[str]:
+    """Three runs of two policies in the same states, none with a setting; the second is best."""
+    for name, policy, least in (("0", "sft", 30), ("1", "rl", 5), ("2", "rl", 10)):
+        rows = [f"{policy},reach,{seed},{seed >= least}" for seed in range(60)]
+        table = "\n".join(["policy,task,seed,success", *rows]) + "\n"
+        (tmp_path / f"{name}.csv").write_text(table)
+        done = vlabench(
+            *("ingest", f"{name}.csv", "--suite", "lab", "--out", f"{name}.jsonl"), cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stderr
+    return ["0.jsonl", "1.jsonl", "2.jsonl"]
+
+
+def test_runs_of_several_policies_are_one_axis_where_their_places_are_given(
+    ingested: list[str], tmp_path: Path
+) -> None:
+    command = ["scaling", *ingested, "--at", "0,50,100", "--axis", "step", "--out", "out"]
+    done = vlabench(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    first, *rest = done.stdout.splitlines()
+    # 30, 55 and 50 of 60 at 0, 1/2 and 1 of the range: the slope is (50 - 30) / 60.
+    assert first.startswith("success RISES with step, over runs of sft and rl: +33.3 points [")
+    assert [line.split()[-1] for line in rest if line[:1].isdigit()] == ["sft", "rl", "rl"]
+    with (tmp_path / "out" / "scaling.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["x"], row["policy"]) for row in rows] == [
+        ("0", "sft"), ("50", "rl"), ("100", "rl"),
+    ]  # fmt: skip
+
+
+def test_runs_that_differ_in_no_setting_are_an_axis_where_their_places_are_given(
+    ingested: list[str], tmp_path: Path
+) -> None:
+    done = vlabench("scaling", *ingested[1:], "--at", "1,2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "for each doubling of place" in done.stdout.splitlines()[0]
+    assert "policy" not in done.stdout
+    done = vlabench("scaling", *ingested, "--at", "1,2", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--at has 2 numbers for 3 runs; expected one for each" in done.stderr
+    done = vlabench("scaling", *ingested[1:], cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "or say where each is: --at 100,200,400" in done.stderr
+
+
 def test_a_training_log_has_success_against_steps(tmp_path: Path) -> None:
     rows = "".join(f"{step},{1 - 50 / step},400\n" for step in (100, 200, 400, 800, 1600))
     (tmp_path / "log.csv").write_text("step,success,success_n\n" + rows)
@@ -194,6 +240,8 @@ def test_errors_stop_the_reading_until_it_is_said_what_they_are(
         (["--set", SPEEDS, "--axis", "samples"], "--axis 'samples': the runs differ in speed"),
         (["--set", SPEEDS, "--at", "1,2"], "--at has 2 numbers for 4 values of speed"),
         (["--set", SPEEDS, "--at", "1,x"], "expected numbers, as in 100,200,400"),
+        (["--set", SPEEDS, "--at", "1,2,3,nan"], "nan is no place on an axis; expected numbers"),
+        (["--set", SPEEDS, "--at", "1,2,inf,4"], "inf is no place on an axis; expected numbers"),
         (["--set", SPEEDS, "--out", "file"], "file is a file; expected a folder"),
     ],
 )
@@ -236,6 +284,8 @@ def test_a_folder_of_another_sweep_is_not_mixed_with(
         (["grid/speed=0.3.jsonl"], "the runs have the same settings"),
         (["empty"], "no results file in empty"),
         (["none.jsonl"], "cannot read none.jsonl"),
+        (["grid", "grid/speed=0.3.jsonl"], "grid/speed=0.3.jsonl is there twice"),
+        (["grid", "--at", "1,2,3,nan"], "nan is no place on an axis"),
     ],
 )
 def test_what_is_no_axis_is_one_clear_line(

@@ -200,19 +200,21 @@ def test_what_makes_no_sense_gets_a_clear_error(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--episodes", "50"], "plans differ"),
-        (["--seed", "1"], "plans differ"),
-        (["--protocol", "training"], "protocols differ"),
-        (["--tasks", "left"], "plans differ"),
+        (["--episodes", "50"], "plans differ: point-reach-expert (a) has --episodes 100, "),
+        (["--seed", "1"], "plans differ: point-reach-expert (a) has --seed 0, "),
+        (["--protocol", "training"], "protocols differ: standard@1 in point-reach-expert (a), "),
+        (["--tasks", "left"], "plans differ: point-reach-expert (a) has --tasks '*', "),
     ],
 )
-def test_another_plan_is_refused_with_what_compare_says(
+def test_another_plan_is_refused_with_what_to_say_and_nothing_about_a_run_that_never_began(
     arguments: list[str], message: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
     done = inside(*RUN, *FAST, *UNTIL, "--out", "x.jsonl", *arguments)
     assert done.exit_code == 2
     assert "are NOT COMPARABLE: " + message in done.stdout
+    assert "not finished" not in done.stdout
+    assert "--unpaired" not in done.stdout
     assert not (folder / "x.jsonl").exists()
 
 

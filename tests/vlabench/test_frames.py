@@ -9,8 +9,11 @@ import pytest
 
 from vlabench import read_frame, read_run, success_rate
 from vlabench.errors import MissingExtraError, RecordError
+from vlabench.ingest import ingest
+from vlabench.store import write_run
 
 ROOT = Path(__file__).parents[2]
+DATA = ROOT / "tests" / "data" / "ingest"
 EXPERT = next((ROOT / "results/metaworld/metaworld-expert").glob("*.jsonl"))
 RANDOM = next((ROOT / "results/libero/random").glob("*.jsonl"))
 
@@ -48,6 +51,30 @@ def test_progress_is_missing_where_the_suite_cannot_say(tmp_path: Path) -> None:
     frame = read_frame(path)
     assert frame["progress"][0] == 0.25
     assert frame["progress"].isna().tolist() == [False, True]
+
+
+def ingested(path: Path, source: str) -> Path:
+    write_run(path, ingest([DATA / source], policy="mine", suite="s"))
+    return path
+
+
+def test_what_an_ingested_run_does_not_say_is_missing_and_never_a_default(tmp_path: Path) -> None:
+    frame = read_frame([RANDOM, ingested(tmp_path / "csv.jsonl", "plain.csv")])
+    ours, theirs = (frame[frame["policy"] == policy] for policy in ("random", "mine"))
+    assert len(theirs) == 4
+    said = {"run", "suite", "suite_version", "protocol", "plan", "policy", "comparable", "episode"}
+    said |= {"task", "init", "repeat", "scene_seed", "outcome", "success", "steps", "error"}
+    known = [name for name in frame if theirs[name].notna().any()]
+    assert set(known) == said
+    assert frame["privileged"].dtype == "boolean"
+    assert not ours["privileged"].any()
+    assert ours[["privileged", "settings", "commit", "seed", "decisions"]].notna().all(axis=None)
+
+
+def test_a_number_of_an_attempt_is_no_initial_state(tmp_path: Path) -> None:
+    frame = read_frame(ingested(tmp_path / "lerobot.jsonl", "lerobot_new.json"))
+    assert frame["init"].isna().all()
+    assert frame["episode"].is_unique
 
 
 def test_what_cannot_be_read_says_so(tmp_path: Path) -> None:

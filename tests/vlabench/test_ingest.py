@@ -271,6 +271,16 @@ def test_ingested_runs_read_into_a_frame(tmp_path: Path) -> None:
     assert frame["success"].isna().sum() == 1
 
 
+def test_a_file_that_is_no_json_is_told_from_one_that_says_something_else(tmp_path: Path) -> None:
+    for format, wanted in (("lerobot", "eval_info.json"), ("vla-eval", "vla-eval's aggregate")):
+        with pytest.raises(RecordError) as caught:
+            ingest([DATA / "plain.csv"], format=format)  # type: ignore[arg-type]
+        said = str(caught.value)
+        assert said.startswith(f"{DATA / 'plain.csv'} is not JSON, expected ")
+        assert wanted in said
+        assert "\n" not in said
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

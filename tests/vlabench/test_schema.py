@@ -39,7 +39,7 @@ def test_every_line_of_a_run_is_described(rows: list[dict[str, Any]]) -> None:
 def test_a_line_with_a_field_too_many_or_too_few_is_not(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         assert not VALIDATOR.is_valid({**row, "surprise": 1})
-        for name in row.keys() - {"progress"}:
+        for name in row.keys() - {"progress", "planned"}:
             assert not VALIDATOR.is_valid({k: v for k, v in row.items() if k != name}), name
 
 
@@ -54,6 +54,16 @@ def test_progress_is_optional_and_a_share_and_1_for_a_success(rows: list[dict[st
     assert VALIDATOR.is_valid({**success, "progress": 1.0})
     assert not VALIDATOR.is_valid({**success, "progress": 0.5})
     assert not VALIDATOR.is_valid({**error, "progress": 0.5})
+
+
+def test_a_header_says_what_was_planned_and_an_older_one_does_not(
+    rows: list[dict[str, Any]],
+) -> None:
+    header = rows[0]
+    assert header["planned"] == {"point-reach/left": 2, "point-reach/right": 2}
+    assert VALIDATOR.is_valid({k: v for k, v in header.items() if k != "planned"})
+    for strange in ({}, None, 4, ["point-reach/left"], {"t": 0}, {"t": "2"}, {"t": None}):
+        assert not VALIDATOR.is_valid({**header, "planned": strange})
 
 
 def test_an_error_without_a_text_is_not(rows: list[dict[str, Any]]) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -15,13 +16,25 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
-from vlabench import EpisodeRecord, EpisodeSpec, Outcome, Run, RunHeader, RunWriter, read_run
+from vlabench import (
+    EpisodeRecord,
+    EpisodeSpec,
+    Outcome,
+    Run,
+    RunHeader,
+    RunWriter,
+    SerialRunner,
+    prepare,
+    read_run,
+)
+from vlabench.cli import app
 from vlabench.errors import RecordError, RunLockedError
 from vlabench.plan import PlanRequest
 from vlabench.record import Fingerprint, Ingested, Provenance, Seconds, Trace
 from vlabench.store import read_record, read_records, read_results, write_run
-from vlabench.table import Results, Table, results_of
+from vlabench.table import Results, Table, results_of, unfinished
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = sorted((ROOT / "results").glob("*/*/*.jsonl"))
@@ -76,6 +89,7 @@ headers = st.builds(
         mismatches=st.lists(TEXTS, max_size=2).map(tuple),
     ),
     provenance=st.builds(Provenance, started_at=TEXTS, vlabench=TEXTS, packages=TABLES),
+    planned=st.dictionaries(NAMES.map("suite/{}".format), st.integers(1, 99), max_size=3),
 )
 
 HEADER = RunHeader(
@@ -376,6 +390,96 @@ def test_a_file_without_progress_is_gone_on_with(path: Path) -> None:
     assert np.isnan(progress[[0, 2]]).all()
 
 
+def test_what_was_planned_is_in_the_header_where_it_is_known_and_only_there(path: Path) -> None:
+    write(path, header=replace(HEADER, planned={"suite/b": 3, "suite/a": 3}))
+    assert '"planned": {"suite/b": 3, "suite/a": 3}' in path.read_text()  # in the plan's order
+    path.unlink()
+    write(path, record(0))
+    before = path.read_bytes()
+    assert b"planned" not in before
+    assert read_run(path).header == HEADER
+
+
+def test_a_file_that_does_not_say_what_was_planned_is_gone_on_with(path: Path) -> None:
+    """As a run that an older vlabench began."""
+    write(path, record(0))
+    write(path, record(1), header=replace(HEADER, planned={"suite/task": 3}))
+    assert len(read_run(path).episodes) == 2
+    assert read_run(path).header.planned == {}
+
+
+@pytest.mark.parametrize("strange", ["3", '{"suite/task": 0}', '{"suite/task": "3"}', "null"])
+def test_a_plan_that_is_none_is_refused(strange: str, path: Path) -> None:
+    write(path, header=replace(HEADER, planned={"suite/task": 3}))
+    text = path.read_text()
+    path.write_text(text.replace('{"suite/task": 3}', strange))
+    assert path.read_text() != text
+    for read in (read_run, read_results):
+        with pytest.raises(RecordError, match=r"run\.jsonl:1 is not a header of this format"):
+            read(path)
+
+
+def unended(*tasks: str, planned: dict[str, int] | None = None, **request: Any) -> str:
+    """What is said of a run with so many episodes of each task: `goal/0 goal/0 goal/1`."""
+    count: Counter[str] = Counter()
+    episodes = []
+    for task in tasks:
+        spec = EpisodeSpec(task_id=task, init_index=count[task], scene_seed=0, policy_seed=0)
+        episodes.append(replace(record(0), episode=spec))
+        count[task] += 1
+    header = replace(HEADER, planned=planned or {}, request=PlanRequest(**request))
+    return unfinished(results_of(Run(header=header, episodes=tuple(episodes))))
+
+
+def test_an_unfinished_run_is_told_from_its_plan_with_the_tasks_that_are_missing() -> None:
+    planned = {f"{suite}/{n}": 2 for suite in ("goal", "object") for n in range(3)}
+    whole = [task for task in planned for _ in range(2)]
+    assert unended(*whole, planned=planned, episodes=2) == ""
+    assert unended(*whole[:6], planned=planned, episodes=2) == (
+        "is not finished, 6 of 12 episodes, none of object/*"
+    )
+    assert unended(*whole[:7], planned=planned, episodes=2) == (
+        "is not finished, 7 of 12 episodes, none of object/1, object/2"
+    )
+    assert unended(*whole[1:], planned=planned, episodes=2) == "is not finished, 11 of 12 episodes"
+    assert unended(planned=planned, episodes=2) == (
+        "is not finished, 0 of 12 episodes, none of goal/*, object/*"
+    )
+    many = {f"g/{n}": 1 for n in range(9)}
+    assert unended("g/0", planned=many, episodes=1) == (
+        "is not finished, 1 of 9 episodes, none of g/1, g/2, g/3, g/4, g/5 and 3 more"
+    )
+
+
+def test_an_older_file_is_held_to_the_tasks_that_it_has_and_that_were_asked_for_by_name() -> None:
+    half = ["goal/0", "goal/0", "goal/1"]
+    assert unended(*half, episodes=2) == "is not finished, 3 of 4 episodes"
+    assert unended(*half, tasks="goal/0, goal/1", episodes=2, repeats=2) == (
+        "is not finished, 3 of 8 episodes"
+    )
+    assert unended(*half, tasks="goal/0,goal/2,ob*/1", episodes=2) == (
+        "is not finished, 3 of 6 episodes, none of goal/2"
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["show {0}", "compare {0} {0}", "compare {0} {0} --unpaired",
+     "gate --baseline {0} --candidate {0}"],
+)  # fmt: skip
+def test_every_command_says_how_much_of_its_plan_a_run_that_was_cut_short_is(
+    command: str, path: Path
+) -> None:
+    evaluation = prepare("point-reach", "random", request={"episodes": 4})
+    for _ in evaluation.run(SerialRunner(), path):
+        pass
+    whole = CliRunner().invoke(app, command.format(path).split())
+    assert "not finished" not in whole.stdout
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:4]))
+    cut = CliRunner().invoke(app, command.format(path).split())
+    assert "is not finished, 3 of 8 episodes, none of point-reach/right" in cut.stdout
+
+
 def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="cannot read"):
         read_run(tmp_path / "missing.jsonl")
@@ -608,3 +712,15 @@ def test_a_large_file_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
         peaks.append(int(done.stdout))
         sizes.append(path.stat().st_size)
     assert peaks[1] - peaks[0] < (sizes[1] - sizes[0]) / 4
+
+
+def test_a_report_says_how_much_of_its_plan_a_run_that_was_cut_short_is(path: Path) -> None:
+    evaluation = prepare("point-reach", "random", request={"episodes": 4})
+    for _ in evaluation.run(SerialRunner(), path):
+        pass
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:4]))
+    out = path.parent / "report"
+    command = f"report mine={path} --formats md --out {out}"
+    assert CliRunner().invoke(app, command.split()).exit_code == 0
+    said = (out / "report.md").read_text()
+    assert "mine is not finished, 3 of 8 episodes, none of point-reach/right." in said

@@ -1,16 +1,23 @@
 """Commands that decide: compare, power."""
 
 import sys
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vlabench.cli.options import Json, Margin, OnErrorOption, Unpaired, rules_of
 
+if TYPE_CHECKING:
+    from vlabench.table import Results
+
 Runs = Annotated[
-    list[Path],
-    typer.Argument(help="Results files, the reference first.", metavar="A B [C...]"),
+    list[str],
+    typer.Argument(
+        help="Results files, the reference first. NAME=FILE names one; several files of one NAME "
+        "are trainings of one method.",
+        metavar="A B [C...]",
+    ),
 ]
 Rate = Annotated[
     float, typer.Option("--rate", help="Success rate of the reference.", metavar="PERCENT")
@@ -55,19 +62,46 @@ def compare(
     on_error: OnErrorOption = "raise",
     as_json: Json = False,
 ) -> None:
-    """Say whether B is better than A, by how much, and how sure; exit 2 if not comparable."""
-    from vlabench.cli.verdicts import print_comparisons, run_names
+    """Say whether B is better than A, by how much, and how sure; exit 2 if not comparable.
+
+    vlabench compare old.jsonl new.jsonl
+
+    vlabench compare old=seed1.jsonl old=seed2.jsonl new=other1.jsonl new=other2.jsonl
+    """
+    from vlabench.cli.verdicts import print_comparisons
     from vlabench.metrics import Verdict, compare_all
-    from vlabench.store import read_results
 
     rules = rules_of(margin, unpaired, on_error)
-    if len(runs) < 2:
-        raise typer.BadParameter("one run cannot be compared; name two or more")
-    loaded = [read_results(path, hashed=False) for path in runs]
-    found = compare_all(loaded, names=run_names(runs, loaded), rules=rules)
+    methods = _methods(runs)
+    if len(methods) < 2:
+        raise typer.BadParameter(
+            f"found {', '.join(methods) or 'nothing'} alone, which cannot be compared; expected "
+            "two runs or more, or two NAMEs"
+        )
+    found = compare_all(list(methods.values()), names=list(methods), rules=rules)
     print_comparisons(found, as_json=as_json)
     if any(comparison.verdict is Verdict.NOT_COMPARABLE for comparison in found):
         sys.exit(2)
+
+
+def _methods(arguments: Sequence[str]) -> "dict[str, list[Results]]":
+    """Read the runs of each method; one that is not named is a method of its own."""
+    from vlabench.cli.verdicts import run_names
+    from vlabench.reports.requests import split_name
+    from vlabench.store import read_results
+
+    given = [split_name(argument) for argument in arguments]
+    loaded = [read_results(path, hashed=False) for _, path in given]
+    names = iter(
+        run_names(
+            [path for name, path in given if not name],
+            [run for (name, _), run in zip(given, loaded, strict=True) if not name],
+        )
+    )
+    methods: dict[str, list[Results]] = {}
+    for (name, _), run in zip(given, loaded, strict=True):
+        methods.setdefault(name or next(names), []).append(run)
+    return methods
 
 
 def power(
@@ -82,15 +116,52 @@ def power(
     from vlabench.cli.verdicts import print_power
     from vlabench.metrics.power import Question
 
-    if 0 < rate < 1:
-        raise typer.BadParameter(f"--rate {rate:g} is in percent; did you mean {100 * rate:g}?")
-    try:
-        question = Question(
-            rate=rate / 100,
-            effect=effect / 100,
-            discordance=None if discordance is None else discordance / 100,
-            power=chance / 100,
+    _refuse_shares(rate=rate, effect=effect, discordance=discordance, power=chance)
+    _refuse_impossible(rate, effect, discordance, chance=chance)
+    question = Question(
+        rate=rate / 100,
+        effect=effect / 100,
+        discordance=None if discordance is None else discordance / 100,
+        power=chance / 100,
+    )
+    print_power(question, episodes, as_json=as_json)
+
+
+def _refuse_shares(**options: float | None) -> None:
+    """Refuse 0.05 where 5 is meant: less than one percent or point is never asked for."""
+    for name, value in options.items():
+        least, unit = (-1, "points") if name == "effect" else (0, "percent")
+        if value and least < value < 1:
+            raise typer.BadParameter(
+                f"--{name} {value:g} is in {unit}, no share; did you mean {100 * value:g}?"
+            )
+
+
+def _refuse_impossible(
+    rate: float, effect: float, discordance: float | None, *, chance: float
+) -> None:
+    """Say what `vlabench.metrics.power` would refuse, in the units of the options."""
+    if not 0 <= rate <= 100:
+        raise typer.BadParameter(f"--rate {rate:g} is impossible; expected percent, 0 to 100")
+    if effect == 0:
+        raise typer.BadParameter("--effect 0 needs infinitely many episodes; expected points, as 5")
+    if not 0 <= rate + effect <= 100:
+        raise typer.BadParameter(
+            f"--effect {effect:g} is impossible: {effect:+g} points from --rate {rate:g} make a "
+            f"success rate of {rate + effect:g} %; expected {-rate:g} to {100 - rate:g} points"
         )
-        print_power(question, episodes, as_json=as_json)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+    if not 0 < chance < 100:
+        raise typer.BadParameter(
+            f"--power {chance:g} is impossible; expected percent between 0 and 100, as 80"
+        )
+    if discordance is None:
+        return
+    if abs(effect) > discordance:
+        raise typer.BadParameter(
+            f"--discordance {discordance:g} is impossible with --effect {effect:g}: one alone "
+            f"succeeds less often than the rates differ; expected {abs(effect):g} percent or more"
+        )
+    if not discordance <= 100:
+        raise typer.BadParameter(
+            f"--discordance {discordance:g} is impossible; expected percent, 100 at most"
+        )

@@ -14,6 +14,8 @@ from vlabench.cli.options import Json, Margin, OnErrorOption, Unpaired, rules_of
 from vlabench.errors import RecordError, VlabenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vlabench.gate import Gate
 
 _USAGE = 2
@@ -72,6 +74,7 @@ def gate(
     try:
         rules = rules_of(margin, unpaired, on_error)
         found = gates.hold(baseline, candidate, rules)
+        _try_out([path for path in (junit, summary) if path is not None])
         if junit is not None:
             _write(junit, gates.junit(found), mode="w")
         if summary is not None:
@@ -90,6 +93,21 @@ def gate(
 def _refuse(why: str) -> NoReturn:
     print(f"vlabench: {why}", file=sys.stderr)
     sys.exit(_NOT_COMPARABLE)
+
+
+def _try_out(paths: "Sequence[Path]") -> None:
+    """Open every file before the first is written, so that none is where another cannot be."""
+    new = list[Path]()
+    try:
+        for path in paths:
+            there = os.access(path, os.F_OK)
+            _write(path, "", mode="a")
+            if not there:
+                new.append(path)
+    except RecordError:
+        for path in new:
+            path.unlink()
+        raise
 
 
 def _write(path: Path, text: str, *, mode: str) -> None:
@@ -118,6 +136,8 @@ def _print(found: "Gate", *, as_json: bool) -> None:
             f"  {one.key}: {one.then} then, {one.now} now{', ' if one.where else ''}{one.where}"
             for one in entry.changed[:_MOST]
         ]
+        if (left := len(entry.changed) - _MOST) > 0:
+            lines.append(f"  and {left} more; --json lists all of them")
     lines += [f"no baseline for {path}: nothing is said of it" for path in found.extra]
     for line in lines:
         out.print(line, soft_wrap=True, markup=False)

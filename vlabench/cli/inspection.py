@@ -14,12 +14,21 @@ def register(app: typer.Typer) -> None:
 
 
 def show(runs: RunFiles, as_json: Json = False) -> None:
-    """Show runs: each task and overall, with n, rate, interval, errors and time."""
+    """Show runs: each task and overall, with n, rate, interval, errors and time.
+
+    --json prints an object for one run, and a list of them for several.
+    """
     from vlabench.cli.tables import print_run
     from vlabench.store import read_results
 
-    for path, run in [(path, read_results(path, hashed=False)) for path in runs]:
+    found = [(path, read_results(path, hashed=False)) for path in runs]
+    listed = as_json and len(found) > 1  # one document, whatever the number of runs
+    for place, (path, run) in enumerate(found):
+        if listed:
+            print("," if place else "[")
         print_run(path, run, as_json=as_json)
+    if listed:
+        print("]")
 
 
 def doctor(as_json: Json = False) -> None:

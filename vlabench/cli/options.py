@@ -100,7 +100,9 @@ def rules_of(margin: float, unpaired: bool, on_error: "OnError") -> "Rules":
     """
     from vlabench.metrics import Rules
 
-    try:
-        return Rules(margin=margin / 100, unpaired=unpaired, on_error=on_error)
-    except ValueError as error:
-        raise typer.BadParameter(f"--margin {margin:g}: {error}") from error
+    if not 0 < margin < 100:
+        raise typer.BadParameter(
+            f"--margin {margin:g} is no margin; expected points, more than 0 and less than 100, as "
+            "in --margin 3"
+        )
+    return Rules(margin=margin / 100, unpaired=unpaired, on_error=on_error)

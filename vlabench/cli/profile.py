@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlabench.cli.options import Json, OnErrorOption, RunFiles
+from vlabench.cli.options import Json, OnErrorOption
 from vlabench.errors import RecordError
 
 if TYPE_CHECKING:
     from vlabench.metrics.estimate import Estimate
     from vlabench.metrics.profiles import Profile
-    from vlabench.record import Run, RunHeader
+    from vlabench.table import Results
 
 _COLUMNS = ("policy", "runs", "n", "tau", "above", "low", "high")
 
@@ -26,7 +26,14 @@ def register(app: typer.Typer) -> None:
 
 
 def profile(
-    runs: RunFiles,
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Results files or folders of them; NAME=FILE names a method, and several files of "
+            "one NAME are its trainings.",
+            metavar="RUN...",
+        ),
+    ],
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for profile.csv and profile.png.", metavar="FOLDER"),
@@ -36,25 +43,27 @@ def profile(
 ) -> None:
     """Say how scores spread over runs and tasks: interquartile mean and performance profile.
 
-    A score is the success rate of one run on one task. Runs of one policy are its trainings; all
-    of them, of every policy, have to be on one plan.
+    A score is the success rate of one run on one task. A method has one run for each of its
+    trainings, which differ in their seeds: two snapshots of one training are two methods, and so is
+    one checkpoint under two settings. NAME=FILE says which method a run is of. Runs without a name
+    are of one method where they have the same policy and settings, except for `checkpoint`. All of
+    them, of every method, have to be on one plan.
 
     vlabench profile a-seed1.jsonl a-seed2.jsonl a-seed3.jsonl b-seed1.jsonl --out profiles
+
+    vlabench profile last=seed1-9000.jsonl last=seed2-9000.jsonl half=seed1-4500.jsonl
     """
     from vlabench.metrics.profiles import profile_of_runs
     from vlabench.metrics.stability import refuse_other_plan
-    from vlabench.store import read_run
+    from vlabench.reports.requests import runs_of_arguments
 
-    groups: dict[str, list[Run]] = {}
-    for path in runs:
-        run = read_run(path)
-        groups.setdefault(run.header.policy_id, []).append(run)
+    groups = runs_of_arguments(runs, alike=("checkpoint",))
     (first, *_), *_ = groups.values()
     for members in groups.values():
         refuse_other_plan(first, members[0])
     found = {
-        _name(members[0].header): profile_of_runs(members, on_error=on_error)
-        for members in groups.values()
+        _name(method, members): profile_of_runs(members, on_error=on_error)
+        for method, members in groups.items()
     }
     title = f"{first.header.suite_id} under {first.header.protocol}"
     written = write_profiles(found, out, title) if out else []
@@ -88,8 +97,8 @@ def write_profiles(found: Mapping[str, "Profile"], folder: Path, title: str) -> 
     return [table, picture] if drawn else [table]
 
 
-def _name(header: "RunHeader") -> str:
-    return f"{header.policy_id} (privileged)" if header.privileged else header.policy_id
+def _name(method: str, runs: Sequence["Results"]) -> str:
+    return f"{method} (privileged)" if any(run.header.privileged for run in runs) else method
 
 
 def _aggregates(found: "Profile") -> dict[str, "Estimate"]:

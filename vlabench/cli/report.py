@@ -1,7 +1,6 @@
 """The command that writes reports."""
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,13 @@ from vlabench.cli.options import Json, Margin, OnErrorOption, Unpaired
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vlabench.reports.model import Report
+    from vlabench.reports.building import Request
+    from vlabench.reports.model import Report, Section
+
+_OF_FILE = ("title", "curve", "sweep", "margin", "unpaired", "on_error")
+"""Options that a report's file decides."""
+_MOST = 10
+"""Stale files that are named."""
 
 
 def register(app: typer.Typer) -> None:
@@ -21,12 +26,13 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
+    ctx: typer.Context,
     runs: Annotated[
         list[str],
         typer.Argument(
             help="Results files or folders of them, the reference first; NAME=FILE names a row of "
             "the tables, and several files of one NAME are trainings of one method. Or one "
-            "REPORT.toml that says all of it.",
+            "REPORT.toml alone, which says all of it.",
             metavar="RUN...",
         ),
     ],
@@ -64,40 +70,82 @@ def report(
     """Write a report: verdicts, tables, figures and episodes to look at, in every format.
 
     vlabench report results/libero/sft/a.jsonl results/libero/vla-rl/b.jsonl --out reports/mine
+
+    --json prints {"verdicts": [...], "files": [...]}; a verdict has what one of `vlabench compare
+    --json` has, the difference with its interval, n and p among it, and `where`.
     """
     from vlabench.cli.options import rules_of
     from vlabench.cli.stability import print_json
     from vlabench.reports.building import build_report
-    from vlabench.reports.requests import report_of_file, request_of_arguments
-    from vlabench.reports.writing import write_report
+    from vlabench.reports.requests import parts_of_file, request_of_arguments
+    from vlabench.reports.writing import stale_files, write_report
 
     chosen = _formats(formats)
     if film and "html" not in chosen:
         raise typer.BadParameter(
             f"--film {film}: films are in html, and --formats {formats!r} leaves it out; add html"
         )
-    if len(runs) == 1 and runs[0].endswith(".toml"):
-        build = partial(report_of_file, Path(runs[0]))
+    papers: list[Section] = []
+    if file := next((run for run in runs if run.endswith(".toml")), None):
+        _refuse_beside(file, runs, ctx)
+        request, papers = parts_of_file(Path(file))
     else:
         rules = rules_of(margin, unpaired, on_error)
         request = request_of_arguments(runs, curve or [], sweep or [], title=title, rules=rules)
-        build = partial(build_report, request)
-    found = build()
+    found = build_report(request, papers)
     if film and _film(found, film, quiet=as_json):
-        found = build()
+        found = build_report(request, papers)
     files = write_report(found, out, chosen)
+    if stale := stale_files(out, files):
+        _warn(f"not of this report, and still in {out}: {_few(stale, out)}; delete what is stale")
     if as_json:
-        verdicts = [{"verdict": f.verdict, "where": f.where, "sentence": f.sentence}
-                    for f in found.findings]  # fmt: skip
-        print_json({"verdicts": verdicts, "files": [str(file) for file in files]})
+        print_json({"verdicts": _verdicts(found, request), "files": [str(file) for file in files]})
         return
     _say(found, files)
+
+
+def _refuse_beside(file: str, runs: "Sequence[str]", ctx: typer.Context) -> None:
+    """Refuse what a report's file says itself."""
+    if len(runs) > 1:
+        others = " ".join(run for run in runs if run != file)
+        raise typer.BadParameter(
+            f"{file} is a report's file, which stands alone and names its runs itself; found "
+            f"{others or file} beside it, so leave that out, or put it into the file"
+        )
+    sources = {name: ctx.get_parameter_source(name) for name in _OF_FILE}
+    given = [name for name, source in sources.items() if source and source.name != "DEFAULT"]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise typer.BadParameter(
+            f"{options} beside {file} says nothing: a report's file decides that; change the file"
+        )
+
+
+def _few(paths: "Sequence[Path]", folder: Path) -> str:
+    names = [path.relative_to(folder).as_posix() for path in paths[:_MOST]]
+    more = f" and {len(paths) - _MOST} more" if len(paths) > _MOST else ""
+    return ", ".join(names) + more
+
+
+def _verdicts(found: "Report", request: "Request") -> list[dict[str, object]]:
+    """Return the verdicts with their numbers, in the shape of `vlabench compare --json`."""
+    from dataclasses import asdict
+
+    from vlabench.reports.requests import comparisons_of
+
+    numbers = comparisons_of(request)
+    return [
+        {"where": f.where, "sentence": f.sentence, **asdict(numbers[f.where, f.sentence])}
+        for f in found.findings
+    ]
 
 
 def _formats(text: str) -> tuple[str, ...]:
     from vlabench.reports.writing import FORMATS
 
     chosen = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not chosen:
+        raise typer.BadParameter(f"--formats {text!r} names none; known: {', '.join(FORMATS)}")
     for name in chosen:
         if name not in FORMATS:
             raise typer.BadParameter(f"--formats {name!r} is unknown; known: {', '.join(FORMATS)}")

@@ -170,9 +170,10 @@ def replay(
 ) -> None:
     """Run one episode of a run again and film it."""
     from vlabench.store import read_run
-    from vlabench.verify import film_episode
+    from vlabench.verify import film_episode, refuse_ingested
 
     found = read_run(run)
+    refuse_ingested(found)
     print(f"running {key} again, then once more to film it", file=sys.stderr)
     difference = film_episode(found, key, video)
     print(f"{key}: {difference.now.outcome} after {difference.now.steps} steps; filmed in {video}")

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from vlabench.errors import RecordError
-from vlabench.metrics.scaling import Point
+from vlabench.metrics.scaling import Point, Scaling
 from vlabench.metrics.wording import law_sentences, scaling_sentence
 from vlabench.reports.figures import save_figure
 from vlabench.reports.series import Series, scaling_figure
@@ -15,6 +15,7 @@ from vlabench.reports.series import Series, scaling_figure
 _COLUMNS = (
     "series", "axis", "x", "n", "success", "success_low", "success_high", "monotone",
     "oracle", "oracle_low", "oracle_high", "samples", "flops", "milliseconds", "front",
+    "policy",
 )  # fmt: skip
 
 
@@ -32,7 +33,7 @@ def print_scaling(series: Sequence[Series], written: Sequence[Path], *, as_json:
         lines = [scaling_sentence(each.scaling), *law_sentences(each.scaling)]
         for line in ([f"{each.label}:"] if each.label else []) + lines:
             out.print(line, soft_wrap=True, markup=False)
-        print_rows([_row(each.scaling.axis, point) for point in each.scaling.points])
+        print_rows(_rows(each.scaling))
     if any(point.oracle for each in series for point in each.scaling.points):
         out.print(
             "oracle: an episode counts if it succeeded at this point or before; luck alone makes "
@@ -73,6 +74,15 @@ def write_scaling(series: Sequence[Series], folder: Path, title: str) -> list[Pa
     return [table, picture]
 
 
+def _rows(found: Scaling) -> list[dict[str, object]]:
+    """Tabulate the points; whose they are, too, where they are of several policies."""
+    several = len({point.policy for point in found.points}) > 1
+    return [
+        _row(found.axis, point) | ({"policy": point.policy} if several else {})
+        for point in found.points
+    ]
+
+
 def _row(axis: str, point: Point) -> dict[str, object]:
     success, oracle = point.success, point.oracle
     row: dict[str, object] = {
@@ -104,5 +114,6 @@ def _csv_row(series: Series, point: Point) -> dict[str, object]:
         "oracle": oracle and oracle.value, "oracle_low": oracle and oracle.low,
         "oracle_high": oracle and oracle.high, "samples": point.samples, "flops": point.flops,
         "milliseconds": point.milliseconds, "front": " ".join(point.front),
+        "policy": point.policy,
     }  # fmt: skip
     return {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in cells.items()}

@@ -128,7 +128,7 @@ def _of_curves(
     curves: Sequence[Path], against: Sequence[Path], column: str, *, as_json: bool
 ) -> None:
     from vlabench.metrics.curves import curve_ratios, stability_of_curves
-    from vlabench.metrics.wording import stability_sentence, times_text
+    from vlabench.metrics.wording import larger_sentence, stability_sentence
     from vlabench.reports.logs import read_curve
 
     sides = [[read_curve(path, column) for path in paths] for paths in (curves, against) if paths]
@@ -144,9 +144,11 @@ def _of_curves(
         for name, title in (
             ("mean_deviation", "spread of success over the training"),
             ("fall", "worst fall from the running best"),
+            ("under", "share of the training under the start"),
         ):
-            times = times_text(ratios[name])
-            _say(f"{title}: {times} times larger in {names[1]} than in {names[0]}")
+            some = any(getattr(each, name).value for each in found)
+            larger = larger_sentence(title, ratios[name], names)
+            _say(larger if some else f"{title}: none in either, so that there is no ratio")
     for name, each in zip(names, found, strict=True):
         _print_curves(name, each)
 

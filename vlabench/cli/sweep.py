@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import product
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,7 +36,8 @@ Axis = Annotated[
     str | None,
     typer.Option(
         "--axis",
-        help="Along which setting. [default: the first one whose values are numbers]",
+        help="Along which setting, or a name for what --at counts run by run. "
+        "[default: the first setting whose values are numbers]",
         metavar="NAME",
         show_default=False,
     ),
@@ -44,7 +46,8 @@ At = Annotated[
     str | None,
     typer.Option(
         "--at",
-        help="Where the axis's values are, if they are no numbers: checkpoints at their steps.",
+        help="Where the axis's values are, if they are no numbers: checkpoints at their steps. Of "
+        "runs of several policies, or that differ in no setting: where each run is.",
         metavar="X,X,...",
         show_default=False,
     ),
@@ -168,6 +171,8 @@ def scaling(
     """Say what more samples, or more training, do to success; from runs or training logs.
 
     vlabench scaling step100.jsonl step200.jsonl step400.jsonl --at 100,200,400
+
+    vlabench scaling sft.jsonl step100.jsonl step200.jsonl --at 0,100,200 --axis step
     """
     from vlabench.cli.scaling import print_scaling, write_scaling
     from vlabench.reports.logs import read_curve
@@ -220,12 +225,17 @@ def split_numbers(text: str | None) -> list[float]:
     """Read `--at 100,200`.
 
     Raises:
-        SettingError: If a part is no number.
+        SettingError: If a part is no number, or no finite one.
     """
     try:
-        return [float(part) for part in text.split(",")] if text else []
+        found = [float(part) for part in text.split(",")] if text else []
     except ValueError as error:
         raise SettingError(f"--at {text}: {error}; expected numbers, as in 100,200,400") from error
+    if odd := [number for number in found if not isfinite(number)]:
+        raise SettingError(
+            f"--at {text}: {odd[0]:g} is no place on an axis; expected numbers, as in 100,200,400"
+        )
+    return found
 
 
 def grid_of(swept: dict[str, tuple[str, ...]]) -> Iterator[dict[str, str]]:
@@ -323,6 +333,8 @@ def _files(paths: Sequence[Path]) -> list[Path]:
     ]
     if not files:
         raise RecordError(f"no results file in {', '.join(map(str, paths))}; expected *.jsonl")
+    if twice := [file for file in files if files.count(file) > 1]:
+        raise RecordError(f"{twice[0]} is there twice; give each run once")
     return files
 
 

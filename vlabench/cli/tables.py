@@ -16,7 +16,7 @@ from vlabench.doctor import Finding
 from vlabench.metrics import Estimate, success_rate
 from vlabench.metrics.rates import bounds_of, progress_of, rate_of, rate_of_counts
 from vlabench.record import EpisodeRecord, Outcome, Run, RunHeader
-from vlabench.table import Ints, Results, results_of
+from vlabench.table import Ints, Results, results_of, unfinished
 from vlabench.table import Table as Episodes
 from vlabench.verify import Difference
 
@@ -241,13 +241,11 @@ def _progress_cells(progress: Mapping[str, Estimate | None], name: str) -> list[
 def _notes(results: Results) -> list[str]:
     """Say what a reader of the numbers must know."""
     header, table = results.header, results.table
-    planned = header.request.episodes * header.request.repeats
-    short = int((np.bincount(table.task, minlength=len(table.tasks)) < planned).sum())
     notes = [f"NOT COMPARABLE with {header.protocol}: {m}" for m in header.fingerprint.mismatches]
     if header.settings:
         notes.append("settings: " + ", ".join(f"{k}={v}" for k, v in header.settings.items()))
-    if short:
-        notes.append(f"incomplete: {short} of the tasks below have fewer than {planned}")
+    if short := unfinished(results):
+        notes.append(f"this run {short}")
     if table.errors:
         low, high = bounds_of(table)
         notes.append(

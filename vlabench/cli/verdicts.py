@@ -117,7 +117,11 @@ def _effects(e: Evidence) -> Table:
             )  # fmt: skip
         table.add_section()
     rates = (f"{e.rate_a.value:.1%}", f"{e.rate_b.value:.1%}", *_alone(e.pairs))
-    for name, difference in (("these tasks", e.difference), ("new tasks like these", e.new_tasks)):
+    for name, difference in (
+        ("these tasks", e.difference),
+        ("new tasks like these", e.new_tasks),
+        ("trainings like these", e.new_trainings),
+    ):
         if difference:
             p_value = p_text(e.p_value) if difference is e.difference else ""
             cells = _cells(difference)
@@ -126,20 +130,13 @@ def _effects(e: Evidence) -> Table:
 
 
 def _explanations(c: Comparison, e: Evidence) -> list[str]:
-    lines = [
+    return [
         f"A = {c.a}: {_rate(e.rate_a)}",
         f"B = {c.b}: {_rate(e.rate_b)}",
         f"{c.verdict}: " + "; ".join(c.reasons),
         f"decided by: {e.difference.method}, {e.difference.question}; {e.test}; margin "
         f"{100 * c.margin:g} points",
     ]
-    if e.bounds:
-        low, high = (100 * value for value in e.bounds)
-        lines.append(
-            f"errors are left out; counted against B the difference would be {low:+.1f} points, "
-            f"counted for B {high:+.1f}"
-        )
-    return lines
 
 
 def _print_many(found: Sequence[Comparison], letters: dict[str, str]) -> None:
@@ -157,7 +154,7 @@ def _print_many(found: Sequence[Comparison], letters: dict[str, str]) -> None:
             {"run": name, "letters": letters[name], "success": _rate(rates[name])}
             for name in letters
         ])  # fmt: skip
-        out.print("runs that share a letter were not told apart (p >= 0.05 after Holm, all pairs)")
+        out.print("runs that share a letter were not told apart: neither is BETTER, p after Holm")
     for c in found:
         out.print(sentence(c), soft_wrap=True, markup=False)
     for note in dict.fromkeys(note for c in found for note in c.notes):

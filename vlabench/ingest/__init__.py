@@ -24,6 +24,7 @@ MOST_BYTES = 64 * 2**20
 """Of one file, some hundred thousand episodes: what is larger is something else."""
 _POINTER = "version https://git-lfs.github.com/spec/"
 """What stands in a large file's place where a repository was fetched without Git LFS."""
+_WANTED = {"lerobot": "lerobot-eval's eval_info.json", "vla-eval": "vla-eval's aggregate JSON"}
 _NONE = (
     "none of lerobot's eval_info.json, vla-eval's aggregate JSON, an OpenVLA log, or CSV with "
     "columns task and success"
@@ -91,6 +92,11 @@ def _read(path: Path, text: str, format: Format, policy: str | None) -> Found:
             found = table.read(text, policy)
         else:
             found = (lerobot if chosen == "lerobot" else vla_eval).read(_json(text))
+    except json.JSONDecodeError as error:
+        raise RecordError(
+            f"{path} is not JSON, expected {_WANTED[chosen]} ({error}); say another --format, or "
+            "none to have it found out"
+        ) from error
     except KeyError as error:
         raise RecordError(f"{path} is no {chosen} file: field {error} is missing") from error
     except (TypeError, AttributeError) as error:

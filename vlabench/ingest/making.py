@@ -10,6 +10,7 @@ from vlabench.errors import RecordError
 from vlabench.ingest.found import Attempt, Found
 from vlabench.plan import PlanRequest
 from vlabench.record import (
+    UNKNOWN,
     EpisodeRecord,
     Fingerprint,
     Ingested,
@@ -85,12 +86,12 @@ def _one(what: str, values: Iterable[str | None], asked: str | None) -> str:
         raise RecordError(f"{what} {asked!r} was asked for and the files are of {', '.join(said)}")
     if len(said) > 1:
         raise RecordError(f"the files are of several {what}s, {', '.join(said)}; ingest one alone")
-    return said[0] if said else asked or "unknown"
+    return said[0] if said else asked or UNKNOWN
 
 
 def _suite(found: Found, attempt: Attempt, asked: str | None) -> str:
-    name = attempt.suite or found.suite or asked or "unknown"
-    return _plain(name.replace("/", "-")) or "unknown"
+    name = attempt.suite or found.suite or asked or UNKNOWN
+    return _plain(name.replace("/", "-")) or UNKNOWN
 
 
 def _plain(text: str) -> str:

@@ -1,6 +1,7 @@
 """What a comparison of two runs is asked, and what it answers."""
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from vlabench.metrics.counts import OnError
@@ -78,20 +79,24 @@ class Evidence:
         rate_b: Success rate of b.
         difference: Rate of b less that of a, on these tasks. It decides.
         new_tasks: The same on new tasks like these; None with one task, or without pairing.
-        pairs: The table of pairs; None without pairing.
+        new_trainings: The same over trainings like these; None where each run is of one training.
+        trainings: Of a and of b.
+        pairs: The table of pairs; None without pairing, or with several trainings.
         p_value: That there is no difference.
         p_adjusted: After Holm, over all pairs of runs compared together. It decides.
         test: Which test gave `p_value`.
         bounds: The difference, were all errors left out to speak against b, and for b; None where
             none were left out.
         tasks: Each task.
-        groups: Tasks with one beginning, up to the slash, together; none where all have the same.
+        groups: Each group of tasks, `Rules.groups`; none where there is one only.
     """
 
     rate_a: Estimate
     rate_b: Estimate
     difference: Estimate
     new_tasks: Estimate | None
+    new_trainings: Estimate | None = None
+    trainings: tuple[int, int] = (1, 1)
     pairs: Pairs | None
     p_value: float
     p_adjusted: float
@@ -136,12 +141,15 @@ class Rules:
         unpaired: Whether runs of different plans may be compared, as independent episodes.
         on_error: What to do with episodes that broke in either run.
         confidence: Coverage of intervals; tests reject below the rest of it.
+        groups: Name of a group of tasks to their ids; tasks with one beginning, up to the slash,
+            are a group each where there are none.
     """
 
     margin: float = 0.03
     unpaired: bool = False
     on_error: OnError = "raise"
     confidence: float = 0.95
+    groups: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 < self.margin < 1:

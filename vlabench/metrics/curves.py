@@ -6,6 +6,7 @@ of independent episodes; runs on one plan say more (`vlabench.metrics.stability`
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 
@@ -25,9 +26,9 @@ class Curve:
     Attributes:
         name: For people.
         unit: What is counted in `steps`: the name of the log's first column.
-        steps: Growing, `[k]`.
+        steps: Growing and finite, `[k]`.
         success: Rates, `[k]`.
-        n: Episodes behind each rate, `[k]`; None where the log does not say.
+        n: Episodes behind each rate, 1 or more, `[k]`; None where the log does not say.
     """
 
     name: str
@@ -43,8 +44,12 @@ class Curve:
             )
         if any(b <= a for a, b in zip(self.steps, self.steps[1:], strict=False)):
             raise RecordError(f"{self.name}: its {self.unit} do not grow from row to row")
+        if odd := [step for step in self.steps if not isfinite(step)]:
+            raise RecordError(f"{self.name}: a {self.unit} of {odd[0]:g}; expected a finite number")
         if wrong := [s for s in self.success if not 0 <= s <= 1]:
             raise RecordError(f"{self.name}: a success of {wrong[0]:g}; expected a share, 0 to 1")
+        if few := [n for n in self.n or () if not n >= 1]:
+            raise RecordError(f"{self.name}: a rate of {few[0]:g} episodes; expected 1 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +128,10 @@ def curve_ratios(
 ) -> dict[str, Estimate]:
     """How many times as stable the first method is; more than 1 is in its favour.
 
-    `final_deviation` is the definition that ADR 14 gives; `mean_deviation` and `fall` are the same
-    quotient, of `against` over `curves`, of other quantities.
+    `final_deviation` is the definition that ADR 14 gives; `mean_deviation`, `fall` and `under` are
+    the same quotient, of `against` over `curves`, of other quantities; `under` counts time as a
+    share of each method's training. A quotient is infinite where `curves` have nothing of it and
+    `against` have, and 1 where both have nothing.
 
     Raises:
         RecordError: As `stability_of_curves` does; or if a method has one curve only.
@@ -142,7 +149,7 @@ def curve_ratios(
     episodes = sum(sum(curve.n or ()) for curve in (*curves, *against))
     found = {
         name: ratio(other[f"{name} squared"], one[f"{name} squared"])
-        for name in ("final_deviation", "mean_deviation", "fall")
+        for name in ("final_deviation", "mean_deviation", "fall", "under")
     }
     return {
         name: pivot.estimate(episodes, f"how many times larger: {_QUESTIONS[name]}", confidence)
@@ -238,9 +245,17 @@ def _pivots(
         "mean_deviation": by_mean.root(),
         "mean_deviation squared": by_mean,
         "fall": fall,
-        "fall squared": Pivot(value=fall.value**2, draws=fall.draws**2, freedom=fall.freedom),
+        "fall squared": _squared(fall),
         "under": under,
+        "under squared": _squared(under, span),
     }
+
+
+def _squared(pivot: Pivot, scale: float = 1.0) -> Pivot:
+    """Return the square of a share, as `ratio` takes it."""
+    return Pivot(
+        value=(pivot.value / scale) ** 2, draws=(pivot.draws / scale) ** 2, freedom=pivot.freedom
+    )
 
 
 def _mean_pivot(values: Floats, rng: np.random.Generator, scale: float = 1.0) -> Pivot:

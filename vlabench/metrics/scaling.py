@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
-from math import fsum, isnan
+from math import fsum, isfinite, isnan
 from statistics import NormalDist
 from typing import NamedTuple, Protocol
 
@@ -61,9 +61,10 @@ class Point:
 
     Attributes:
         x: Where.
+        policy: Id of what was run there; None for a curve.
         success: Success rate on these tasks.
-        monotone: The nearest rates that never turn (isotonic regression): that never rise where the
-            trend is FALLS, and never fall elsewhere.
+        monotone: The nearest rates that never turn (isotonic regression, each weighed by its
+            episodes): that never rise where the trend is FALLS, and never fall elsewhere.
         samples: Candidates that the policy evaluated for a decision; None for a curve.
         flops: Floating-point operations for a decision; None where unknown.
         milliseconds: Of the policy, for a decision; None for a curve.
@@ -75,6 +76,7 @@ class Point:
     x: float
     success: Estimate
     monotone: float
+    policy: str | None = None
     samples: float | None = None
     flops: float | None = None
     milliseconds: float | None = None
@@ -136,7 +138,8 @@ class Scaling:
         p_value: Of a permutation test (paired) or of the trend test (curves).
         law: The fitted power law; None without evidence, or with too few points.
         no_law: Why not; empty where there is one.
-        knee: Where it bends; None unless success rises and there are three points.
+        knee: Where it bends; None unless success rises and a point between the first and the last
+            is above the line through these.
         left_out: Episodes that were not counted at any point: they broke at one.
     """
 
@@ -158,6 +161,7 @@ def scaling_of_runs(
     xs: Sequence[float],
     axis: str,
     *,
+    several_policies: bool = False,
     on_error: OnError = "raise",
     confidence: float = 0.95,
 ) -> Scaling:
@@ -167,17 +171,20 @@ def scaling_of_runs(
         runs: One for each point, in any order.
         xs: Where on the axis each is.
         axis: Name of it, as in `samples`.
+        several_policies: Whether they may be points of it: what a training began with is one.
         on_error: What episodes that broke count as. `exclude` leaves them out at every point.
         confidence: Coverage of the intervals.
 
     Raises:
-        RecordError: If there are fewer than two points, two at one place, plans differ, an episode
-            broke and `on_error` is `raise`, or nothing is left to count.
+        RecordError: If there are fewer than two points, two at one place, plans differ, policies
+            do and may not, an episode broke and `on_error` is `raise`, or nothing is left to count.
     """
     _refuse_places(xs, axis)
     order = np.argsort(xs)
     found = [results_of(runs[i]) for i in order]
     places = np.array([float(xs[i]) for i in order])
+    if not several_policies:
+        _refuse_other_policy(found)
     paired, left_out = _pair(found, on_error)
     oracles = np.maximum.accumulate(paired.episodes, axis=1)
     points = [
@@ -185,12 +192,11 @@ def scaling_of_runs(
             x=float(x),
             success=paired.rate(paired.episodes[:, k], confidence),
             monotone=float(paired.rates[k]),
+            policy=run.header.policy_id,
             oracle=paired.rate(oracles[:, k], confidence),
-            samples=cost.samples,
-            flops=cost.flops,
-            milliseconds=cost.milliseconds,
+            **_cost(run)._asdict(),
         )
-        for k, (x, cost) in enumerate(zip(places, map(_cost, found), strict=True))
+        for k, (x, run) in enumerate(zip(places, found, strict=True))
     ]
     return _describe(axis, paired, places, points, left_out, confidence)
 
@@ -236,9 +242,10 @@ class _Cost(NamedTuple):
 
 
 class _Data(Protocol):
-    """Rates along an axis, and what is known of their noise."""
+    """Rates along an axis, the episodes behind each, and what is known of their noise."""
 
     rates: Floats
+    n: Ints
     resampling: str
 
     @property
@@ -269,6 +276,7 @@ class _Paired:
         sizes = np.bincount(self._of)
         self._weights = 1 / (sizes[self._of] * len(sizes))
         self.rates = self._weights @ self._means
+        self.n = np.full(len(self.rates), len(episodes))
 
     @property
     def size(self) -> int:
@@ -296,6 +304,9 @@ class _Paired:
         largest = weights[weights > 0].sum()
         variance = mean.variance + (largest / mean.units) ** 2
         low, high = student(mean.value, variance, max(1, mean.units - 1), confidence)
+        # Few states leave it wider than slopes of rates can be. It is cut there: that loses no true
+        # slope, so that it covers as before, and one that knows nothing reaches from end to end.
+        low, high = max(low, -largest), min(high, largest)
         return low, high, f"stratified Student {100 * confidence:g}%"
 
     def p_value(self, weights: Floats, rng: np.random.Generator) -> float:
@@ -338,17 +349,17 @@ class _Independent:
     resampling = "Jeffreys draws"
 
     def __init__(self, rates: Floats, n: Ints) -> None:
-        self.rates, self._n = rates, n
+        self.rates, self.n = rates, n
 
     @property
     def size(self) -> int:
-        return int(self._n.sum())
+        return int(self.n.sum())
 
     def resample(self, rng: np.random.Generator) -> Floats:
         """Draw rates that may be true (Jeffreys' prior), `[_RESAMPLES, points]`."""
-        successes = self.rates * self._n
+        successes = self.rates * self.n
         shape = (_RESAMPLES, len(self.rates))
-        return rng.beta(successes + 0.5, self._n - successes + 0.5, shape)
+        return rng.beta(successes + 0.5, self.n - successes + 0.5, shape)
 
     def slope(self, weights: Floats, confidence: float) -> tuple[float, float, str]:
         drawn = self.resample(np.random.default_rng(_SEED + 1)) @ weights
@@ -357,8 +368,8 @@ class _Independent:
 
     def p_value(self, weights: Floats, rng: np.random.Generator) -> float:
         """Test for a trend in proportions (Armitage 1955, Biometrics 11:375-386)."""
-        rate = float(self.rates @ self._n / self._n.sum())
-        variance = rate * (1 - rate) * float((weights**2 / self._n).sum())
+        rate = float(self.rates @ self.n / self.n.sum())
+        variance = rate * (1 - rate) * float((weights**2 / self.n).sum())
         if variance == 0:
             return 1.0
         return 2 * NormalDist().cdf(-abs(float(weights @ self.rates)) / variance**0.5)
@@ -367,19 +378,25 @@ class _Independent:
 def _refuse_places(xs: Sequence[float], axis: str) -> None:
     if len(xs) < 2:
         raise RecordError(f"{len(xs)} point of {axis}; scaling needs two, and a law {_LAW_POINTS}")
+    if odd := [x for x in xs if not isfinite(x)]:
+        raise RecordError(f"a run at {axis} = {odd[0]:g}, no place on an axis; expected a number")
     for one, other in pairwise(sorted(xs)):
         if one == other:
             raise RecordError(f"two runs are at {axis} = {one:g}; give one for each place")
 
 
+def _refuse_other_policy(runs: Sequence[Results]) -> None:
+    first, *others = dict.fromkeys(run.header.policy_id for run in runs)
+    if others:
+        raise RecordError(
+            f"runs of two policies, {first} and {others[0]}, are no points of one axis, unless "
+            "--at says where each run is; `vlabench compare` compares policies"
+        )
+
+
 def _pair(runs: Sequence[Results], on_error: OnError) -> tuple[_Paired, int]:
     tables = [run.table for run in runs]
     for run, table in zip(runs[1:], tables[1:], strict=True):
-        if run.header.policy_id != runs[0].header.policy_id:
-            raise RecordError(
-                f"runs of two policies, {runs[0].header.policy_id} and {run.header.policy_id}, are "
-                "no points of one axis; `vlabench compare` compares policies"
-            )
         refuse_other_plan(runs[0], run)
         if not tables[0].same_episodes(table):
             raise RecordError(
@@ -438,14 +455,14 @@ def _describe(
     return Scaling(
         axis=axis,
         paired=isinstance(data, _Paired),
-        points=_finish(points, data.rates, trend),
+        points=_finish(points, data, trend),
         trend=trend,
         slope=slope,
         step=step,
         p_value=p_value,
         law=law,
         no_law=no_law,
-        knee=_knee(scale, xs, data.rates, resamples) if trend is Trend.RISES else None,
+        knee=_knee(scale, xs, data, resamples) if trend is Trend.RISES else None,
         left_out=left_out,
     )
 
@@ -472,11 +489,12 @@ def _trend(slope: Estimate, p_value: float, alpha: float) -> Trend:
     return Trend.RISES if slope.value > 0 else Trend.FALLS
 
 
-def _finish(points: Sequence[Point], rates: Floats, trend: Trend) -> tuple[Point, ...]:
+def _finish(points: Sequence[Point], data: _Data, trend: Trend) -> tuple[Point, ...]:
     """Add what takes all points together: the isotonic fit and the Pareto fronts."""
-    monotone = -_isotonic(-rates) if trend is Trend.FALLS else _isotonic(rates)
+    falling = -1 if trend is Trend.FALLS else 1
+    monotone = falling * _isotonic(falling * data.rates, data.n)
     costs = {name: known_costs(points, name) for name in ("samples", "flops", "milliseconds")}
-    fronts = {name: pareto(each, rates) for name, each in costs.items() if each}
+    fronts = {name: pareto(each, data.rates) for name, each in costs.items() if each}
     return tuple(
         replace(
             point,
@@ -597,21 +615,24 @@ def _law_success(places: Floats, a: float, b: float, c: float) -> Floats:
     return np.asarray(1 - a * places**-b - c)
 
 
-def _isotonic(rates: Floats) -> Floats:
+def _isotonic(rates: Floats, n: Ints) -> Floats:
+    """Return the nearest rates that never fall; a rate of more episodes gives way less."""
     from scipy.optimize import isotonic_regression
 
-    return np.asarray(isotonic_regression(rates).x)
+    return np.asarray(isotonic_regression(rates, weights=n).x)
 
 
-def _knee(scale: Floats, xs: Floats, rates: Floats, resamples: Floats) -> Knee | None:
-    if len(xs) < 3:
+def _knee(scale: Floats, xs: Floats, data: _Data, resamples: Floats) -> Knee | None:
+    chosen = _bend(scale, data.rates, data.n)
+    if not chosen:
         return None
-    chosen = _bend(scale, rates)
-    same = np.mean([_bend(scale, row) == chosen for row in resamples])
+    same = np.mean([_bend(scale, row, data.n) == chosen for row in resamples])
     return Knee(x=float(xs[chosen]), sure=float(same))
 
 
-def _bend(scale: Floats, rates: Floats) -> int:
-    rising = _isotonic(rates)
+def _bend(scale: Floats, rates: Floats, n: Ints) -> int:
+    """Return the point farthest above the line; 0, the first one, where none is above it."""
+    rising = _isotonic(rates, n)
     along = (scale - scale[0]) / (scale[-1] - scale[0])
-    return int(np.argmax(rising - rising[0] - along * (rising[-1] - rising[0])))
+    above = rising - rising[0] - along * (rising[-1] - rising[0])
+    return int(np.argmax(np.round(above, 9)))  # the ends are at 0, and a straight line is straight

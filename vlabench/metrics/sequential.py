@@ -17,6 +17,7 @@ blocks, one initial state of every task; ADR 17 shows that this is enough, and m
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import log
+from shlex import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,7 +165,9 @@ def obstacles(
     names: tuple[str, str],
     rules: Rules,
 ) -> Comparison:
-    """Hold a reference against a run that has not begun; verdict and reasons are `compare_runs`'.
+    """Say why a run that has not begun cannot be held against a reference, with NOT_COMPARABLE.
+
+    Notes are what `compare_runs` has to note of both, where nothing stands in the way.
 
     Args:
         a: The reference, which must be whole: one that was stopped when it looked good is none.
@@ -173,15 +176,19 @@ def obstacles(
         names: What to call both.
         rules: How to compare.
     """
-    begun = Run(header=header, episodes=a.episodes)  # as if it went the same way
+    # As if it had asked for the same and gone the same way; what else differs is compare's to say.
+    alike = replace(header, plan_digest=a.header.plan_digest, request=a.header.request)
     lenient = replace(rules, on_error="as-failure", unpaired=False)
-    found = compare_runs(a, begun, names=names, rules=lenient)
-    if found.verdict is Verdict.NOT_COMPARABLE:
-        return found
-    reasons = _unfit(a, planned, names[0], rules)
+    found = compare_runs(a, Run(header=alike, episodes=a.episodes), names=names, rules=lenient)
+    differs = found.verdict is Verdict.NOT_COMPARABLE and len(a.episodes) > 0
+    reasons = (
+        (found.reasons if differs else ())
+        or _other_plan(a.header, header, names)
+        or _unfit(a, planned, names[0], rules)
+    )
     if not reasons:
         return found
-    return replace(found, verdict=Verdict.NOT_COMPARABLE, reasons=reasons, evidence=None)
+    return replace(found, verdict=Verdict.NOT_COMPARABLE, reasons=reasons, notes=(), evidence=None)
 
 
 def refuse(found: Comparison) -> Decision:
@@ -192,7 +199,6 @@ def refuse(found: Comparison) -> Decision:
         verdict=Verdict.NOT_COMPARABLE,
         settled=True,
         reasons=found.reasons,
-        notes=found.notes,
         margin=found.margin,
     )
 
@@ -316,6 +322,24 @@ def _count(a: Run, records: Sequence[EpisodeRecord], blocks: Blocks, rules: Rule
         blocks=places.max(axis=1, initial=0) + 1,
         ended=ended,
         broken=broken,
+    )
+
+
+def _other_plan(a: RunHeader, b: RunHeader, names: tuple[str, str]) -> tuple[str, ...]:
+    """Return that plans differ, by the options that made them; empty when they are equal."""
+    if a.plan_digest == b.plan_digest:
+        return ()
+    asked = ("tasks", "episodes", "repeats", "seed")
+    differing = [one for one in asked if getattr(a.request, one) != getattr(b.request, one)]
+    if not differing:
+        return (f"plans differ: the suite plans other episodes now; run {names[0]} anew",)
+    then, now = (
+        " ".join(f"--{one} {quote(str(getattr(side.request, one)))}" for one in differing)
+        for side in (a, b)
+    )
+    return (
+        f"plans differ: {names[0]} has {then}, {names[1]} would have {now}; a decision takes the "
+        f"same episodes, so say {then}",
     )
 
 

@@ -241,11 +241,16 @@ def _sorted(tables: Sequence[Table], on_error: OnError) -> _Design:
         outcome[:, kept & (first.task == task)].reshape(len(tables), -1, repeats).astype(np.float64)
         for task in range(len(first.tasks))
     )
-    short = [name for name, cell in zip(first.tasks, cells, strict=True) if cell.shape[1] < 2]
-    if short or not cells:
+    if not cells:
         raise RecordError(
-            f"{short[0] if short else 'no task'} has fewer than two initial states in which every "
-            "episode ended; variance needs two: --episodes 2 or more"
+            f"the {'runs hold' if len(tables) > 1 else 'run holds'} no episode yet; variance needs "
+            "two initial states of every task: the same `vlabench run` again finishes a run"
+        )
+    short = [name for name, cell in zip(first.tasks, cells, strict=True) if cell.shape[1] < 2]
+    if short:
+        raise RecordError(
+            f"{short[0]} has fewer than two initial states in which every episode ended; variance "
+            "needs two: --episodes 2 or more"
         )
     return _Design(cells, int((ended != repeats).sum()))
 
@@ -280,11 +285,12 @@ def refuse_other_plan(first: Run | Results, run: Run | Results) -> None:
 
 
 def _refuse_twins(runs: Sequence[Run | Results]) -> None:
-    seen = [(run.header.policy_digest, dict(run.header.settings)) for run in runs]
+    seen = [run.header.training for run in runs]
     for place, one in enumerate(seen):
         if one in seen[:place]:
+            what = "files" if runs[place].header.ingested else "checkpoint and settings"
             raise RecordError(
-                f"run {place + 1} has the checkpoint and settings of run {seen.index(one) + 1}: "
+                f"run {place + 1} has the {what} of run {seen.index(one) + 1}: "
                 "the same training twice; give one run for each training, and more draws of one "
                 "training as --repeats"
             )

@@ -1,6 +1,7 @@
 """Findings in one line each, with their numbers."""
 
 from collections.abc import Sequence
+from math import isfinite
 
 from vlabench.metrics.comparison import Comparison, Evidence, Verdict
 from vlabench.metrics.estimate import Estimate
@@ -12,8 +13,7 @@ def sentence(c: Comparison) -> str:
     e = c.evidence
     if e is None:
         return f"{c.b} and {c.a} are NOT COMPARABLE: {'; '.join(c.reasons)}"
-    n = f"n = {e.difference.n} " + ("pairs" if e.pairs else "or more of each, unpaired")
-    sure = f"{n}, p {p_text(e.p_adjusted, '= ')}"
+    sure = f"{_n_text(e)}, p {p_text(e.p_adjusted, '= ')}"
     if c.verdict is Verdict.BETTER:
         return f"{c.b} is BETTER than {c.a} by {points_text(e.difference)}, {sure}"
     if c.verdict is Verdict.WORSE:
@@ -34,25 +34,36 @@ def scaling_sentence(found: Scaling) -> str:
         f"{step} of {found.axis}, {p}, n = {slope.n}"
     )
     left = f"; {found.left_out} episodes broke somewhere and count nowhere" * bool(found.left_out)
+    policies = [name for name in dict.fromkeys(p.policy for p in found.points) if name]
+    of = f", over runs of {' and '.join(policies)}" * (len(policies) > 1)
     if found.trend is Trend.NO_EVIDENCE:
-        return f"NO EVIDENCE of scaling: {change}{left}"
-    return f"success {found.trend} with {found.axis}: {change}{left}"
+        return f"NO EVIDENCE of scaling{of}: {change}{left}"
+    return f"success {found.trend} with {found.axis}{of}: {change}{left}"
 
 
 def stability_sentence(times: Estimate, names: Sequence[str], trainings: Sequence[int]) -> str:
     """Say how many times as stable the first of two methods is, and whether that is shown."""
     shown = "not shown" if times.low <= 1 <= times.high else "shown"
     less = f", {names[1]} is the more stable" if times.high < 1 else ""
+    spread = "is" if isfinite(times.value) else "shows no spread, so that it is"
     return (
-        f"{names[0]} is {times_text(times)} times as stable as {names[1]}{less}: {shown}, with "
-        f"{trainings[0]} and {trainings[1]} trainings (spread of final success between trainings, "
-        f"noise of episodes taken out; {times.method})"
+        f"{names[0]} {spread} {times_text(times)} times as stable as {names[1]}{less}: {shown}, "
+        f"with {trainings[0]} and {trainings[1]} trainings (spread of final success between "
+        f"trainings, noise of episodes taken out; {times.method})"
     )
 
 
+def larger_sentence(what: str, times: Estimate, names: Sequence[str]) -> str:
+    """Say how many times larger something is in the second of two methods."""
+    there = "" if isfinite(times.value) else f"none in {names[0]}, so that it is "
+    return f"{what}: {there}{times_text(times)} times larger in {names[1]} than in {names[0]}"
+
+
 def times_text(times: Estimate) -> str:
-    """Write a ratio with its interval."""
-    return f"{times.value:.3g} [{times.low:.2g}, {times.high:.2g}]"
+    """Write a ratio with its interval, and the interval alone where there is nothing below."""
+    low, high = (f"{e:.2g}" if isfinite(e) else "unbounded" for e in (times.low, times.high))
+    value = f"{times.value:.3g} " if isfinite(times.value) else ""
+    return f"{value}[{low}, {high}]"
 
 
 def law_sentences(found: Scaling) -> list[str]:
@@ -87,7 +98,18 @@ def p_text(value: float, equals: str = "") -> str:
     return "< 0.001" if value < 0.001 else f"{equals}{value:.3f}"
 
 
+def _n_text(e: Evidence) -> str:
+    if e.pairs:
+        return f"n = {e.difference.n} pairs"
+    if e.trainings == (1, 1):
+        return f"n = {e.rate_a.n} and {e.rate_b.n}, unpaired"
+    a, b = e.trainings
+    return f"n = {e.difference.n} initial states, {b} and {a} trainings"
+
+
 def _wanted(c: Comparison, e: Evidence) -> str:
+    if c.needed is None and e.trainings != (1, 1):
+        return "more initial states or more trainings would tell more"
     if c.needed is None:
         return "more of the same would tell little more"
     unit = "pairs" if e.pairs else "episodes of each"

@@ -4,17 +4,17 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from vlabench.errors import RecordError
 from vlabench.metrics.counts import OnError
 from vlabench.metrics.estimate import Estimate
+from vlabench.metrics.evidence import counted, sums
 from vlabench.metrics.rates import rate_of
-from vlabench.metrics.significance import holm, mcnemar, unpaired_test
+from vlabench.metrics.significance import holm, unpaired_test
+from vlabench.metrics.trainings import pooled, sign_test, states_of
 from vlabench.table import Results, Table, natural
 
 Globs = Mapping[str, str]
@@ -42,7 +42,7 @@ class Method:
     @cached_property
     def table(self) -> Table:
         """All its episodes; another training's are further repeats of the same initial states."""
-        return self.runs[0].table if len(self.runs) == 1 else _pooled([r.table for r in self.runs])
+        return self.runs[0].table if len(self.runs) == 1 else pooled([r.table for r in self.runs])
 
     @property
     def privileged(self) -> bool:
@@ -186,14 +186,12 @@ def told_apart(a: Method, b: Method, tasks: Sequence[str] | None, on_error: OnEr
     episodes are taken as independent.
     """
     one, other = (
-        _counted(m.table if tasks is None else only(m.table, tasks), on_error) for m in (a, b)
+        counted(m.table if tasks is None else only(m.table, tasks), on_error) for m in (a, b)
     )
-    first, second = _states(one), _states(other)
-    if not np.array_equal(first[0], second[0]):
-        sums = [(int(t.outcome.sum()), len(t.outcome)) for t in (one, other)]
-        return unpaired_test(*sums[0], *sums[1])[0]
-    change = second[1] - first[1]
-    return mcnemar(int((change < 0).sum()), int((change > 0).sum()))
+    states = states_of(one, other)
+    if any(len(states_of(table, table).task) != len(states.task) for table in (one, other)):
+        return unpaired_test(*sums(one), *sums(other))[0]
+    return sign_test(states.change)
 
 
 def only(table: Table, tasks: Iterable[str]) -> Table:
@@ -201,42 +199,6 @@ def only(table: Table, tasks: Iterable[str]) -> Table:
     wanted = set(tasks)
     codes = [code for code, name in enumerate(table.tasks) if name in wanted]
     return table.of_task(codes[0]) if len(codes) == 1 else table.rows(np.isin(table.task, codes))
-
-
-def _counted(table: Table, on_error: OnError) -> Table:
-    if on_error == "as-failure":
-        return replace(table, outcome=np.maximum(table.outcome, 0))
-    return table.rows(table.outcome >= 0)
-
-
-def _states(table: Table) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Return every initial state (task, index, seed of the scene) and its mean success."""
-    width = int(table.state.max(initial=0)) + 1
-    codes, first, index = np.unique(
-        table.task * width + table.state, return_index=True, return_inverse=True
-    )
-    means = np.bincount(index, table.outcome) / np.bincount(index, minlength=len(codes))
-    kind = [("task", f"U{max(map(len, table.tasks), default=1)}"), ("state", "i8"), ("seed", "i8")]
-    keys = np.empty(len(codes), dtype=kind)
-    keys["task"] = np.array(table.tasks)[table.task[first]]
-    keys["state"], keys["seed"] = table.state[first], table.seed[first]
-    return keys, means
-
-
-def _pooled(tables: Sequence[Table]) -> Table:
-    repeats = max(int(table.repeat.max(initial=0)) for table in tables) + 1
-    names = tuple(sorted({name for table in tables for name in table.tasks}, key=natural))
-    codes = {name: code for code, name in enumerate(names)}
-    parts = [
-        replace(
-            table,
-            tasks=names,
-            task=np.array([codes[name] for name in table.tasks], dtype=np.int64)[table.task],
-            repeat=table.repeat + place * repeats,
-        )
-        for place, table in enumerate(tables)
-    ]
-    return Table.join(parts)
 
 
 def _board(suite: str, protocol: str, methods: Sequence[Method], groups: Globs | None) -> Board:
@@ -269,12 +231,13 @@ def _with_plan(name: str, run: Results) -> str:
 
 
 def _refuse_twice(name: str, runs: Sequence[Results]) -> None:
-    seen: dict[tuple[str, str], Results] = {}
+    seen: dict[tuple[object, ...], Results] = {}
     for run in runs:
-        identity = (run.header.policy_digest, str(sorted(run.header.settings.items())))
+        identity = run.header.training
         if len(runs) > 1 and identity in seen:
+            what = "the same files" if run.header.ingested else "one checkpoint"
             raise RecordError(
-                f"{run.path} and {seen[identity].path} are runs of one checkpoint on one plan, and "
+                f"{run.path} and {seen[identity].path} are runs of {what} on one plan, and "
                 f"both are called {name!r}; trainings of a method have different checkpoints. Give "
                 "one of them, or another NAME=FILE"
             )

@@ -1,7 +1,7 @@
 """The report of some runs: what was found first, then the tables and figures it rests on."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,11 @@ from vlabench.errors import RecordError
 from vlabench.metrics.comparison import Comparison, Effect, Pairs, Rules, Verdict
 from vlabench.metrics.counts import OnError
 from vlabench.metrics.curves import Curve
+from vlabench.metrics.estimate import Estimate
 from vlabench.metrics.paired import compare_all, group_letters
-from vlabench.metrics.rates import progress_of
+from vlabench.metrics.rates import progress_of, student_quantile
 from vlabench.metrics.stability import Stability, stability_of_runs
+from vlabench.metrics.variance import over_these_tasks
 from vlabench.metrics.wording import p_text, sentence
 from vlabench.reports import drawing
 from vlabench.reports.boards import (
@@ -43,7 +45,7 @@ from vlabench.reports.model import (
 )
 from vlabench.reports.sweeps import sweep_section
 from vlabench.reports.trainings import training_section
-from vlabench.table import Results
+from vlabench.table import Floats, Results, unfinished
 from vlabench.table import Table as EpisodeTable
 
 _BOLD = (
@@ -120,12 +122,14 @@ def source_name(run: Results) -> str:
 
 
 def comparisons(board: Board, rules: Rules) -> list[Comparison]:
-    """Hold every contender against each one before it, those of one run each."""
-    singles = [m for m in board.methods if len(m.runs) == 1 and not m.aside]
-    if len(singles) < 2:
+    """Hold every contender against each one before it."""
+    contenders = [method for method in board.methods if not method.aside]
+    if len(contenders) < 2:
         return []
     return compare_all(
-        [method.runs[0] for method in singles], names=[m.name for m in singles], rules=rules
+        [m.runs for m in contenders],
+        names=[m.name for m in contenders],
+        rules=replace(rules, groups=board.groups),
     )
 
 
@@ -193,6 +197,8 @@ def _remarks(board: Board) -> list[str]:
                       for m in header.fingerprint.mismatches]  # fmt: skip
             if run.table.errors:
                 found.append(f"{name}: {_broken(run.table)}")
+            if short := unfinished(run):
+                found.append(f"{name} {short}")
             if header.provenance.dirty:
                 found.append(f"{name} was made by uncommitted code")
     return found
@@ -279,6 +285,7 @@ def method_cell(method: Method) -> Cell:
 
 
 def _pairs_table(board: Board, found: Sequence[Comparison]) -> Table:
+    several = any(c.evidence and c.evidence.new_trainings for c in found)
     rows = []
     for c in found:
         e = c.evidence
@@ -289,11 +296,12 @@ def _pairs_table(board: Board, found: Sequence[Comparison]) -> Table:
             Cell(text=str(c.verdict), note="; ".join(c.reasons)),
             points_cell(e.difference if e else None),
             points_cell(e.new_tasks if e else None),
+            *((points_cell(e.new_trainings if e else None),) if several else ()),
             Cell(text=p_text(e.p_adjusted), value=e.p_adjusted) if e else Cell(text="-"),
             *_alone(e.pairs if e else None),
         )
         rows.append(Row(cells=cells))
-        rows += [_group_row(c, group) for group in (e.groups if e else ())]
+        rows += [_group_row(c, group, several=several) for group in (e.groups if e else ())]
     return Table(
         id=f"{board.id}-pairs",
         title=f"Pairs on {board.where}",
@@ -304,6 +312,17 @@ def _pairs_table(board: Board, found: Sequence[Comparison]) -> Table:
             Column(name="B is"),
             Column(name="B - A, these tasks", kind="points"),
             Column(name="B - A, new tasks", kind="points"),
+            *(
+                (
+                    Column(
+                        name="B - A, new trainings",
+                        kind="points",
+                        about="over trainings like these, which alone are the sample",
+                    ),
+                )
+                if several
+                else ()
+            ),
             Column(name="p, Holm", kind="number"),
             Column(name="B alone", kind="number", about="episodes in which only B succeeded"),
             Column(name="A alone", kind="number", about="episodes in which only A succeeded"),
@@ -316,7 +335,7 @@ def _pairs_table(board: Board, found: Sequence[Comparison]) -> Table:
     )
 
 
-def _group_row(c: Comparison, group: Effect) -> Row:
+def _group_row(c: Comparison, group: Effect, *, several: bool) -> Row:
     """Return the row of a group of tasks, which has a difference and no verdict of its own."""
     cells = (
         Cell(text=c.b),
@@ -325,6 +344,7 @@ def _group_row(c: Comparison, group: Effect) -> Row:
         Cell(text=""),
         points_cell(group.difference),
         points_cell(None),
+        *((points_cell(None),) if several else ()),
         Cell(text=p_text(group.p_adjusted), value=group.p_adjusted),
         *_alone(group.pairs),
     )
@@ -354,7 +374,7 @@ def _tasks_table(board: Board, on_error: OnError) -> Table:
 def _costs_table(board: Board) -> Table | None:
     """Tabulate what an episode and a decision cost; None where no run says."""
     rows = [Row(cells=(method_cell(m), *_costs(m))) for m in board.methods]
-    if all(cell.text == "-" for row in rows for cell in row.cells[1:]):
+    if all(cell.text == "-" for row in rows for cell in row.cells[1:-1]):
         return None
     names = {
         "control steps": "of an episode, mean",
@@ -370,10 +390,12 @@ def _costs_table(board: Board) -> Table | None:
         columns=(
             Column(name="method"),
             *(Column(name=name, kind="number", about=about) for name, about in names.items()),
+            Column(name="n", kind="number", about="episodes that ended"),
         ),
         rows=tuple(rows),
         notes=(
-            "Means over episodes that ended. Seconds are of the machine of each run, which may "
+            "Means over these tasks, with 95 % intervals, over initial states and draws; one that "
+            "rounds to its mean is left out. Seconds are of the machine of each run, which may "
             "have been busy with something else.",
         ),
     )
@@ -382,22 +404,59 @@ def _costs_table(board: Board) -> Table | None:
 def _costs(method: Method) -> list[Cell]:
     ended = method.table.rows(method.table.outcome >= 0)
     unknown = set(method.runs[0].header.unknown)
-    decisions = float(ended.decisions.sum())
-
-    def mean(name: str, total: float, count: float, digits: int) -> Cell:
-        if name in unknown or not count or not np.isfinite(total):
-            return Cell(text="-")
-        return Cell(text=f"{total / count:.{digits}f}", value=total / count)
-
-    n = len(ended.outcome)
+    episodes, decisions = np.ones(len(ended.outcome)), ended.decisions.astype(np.float64)
+    costs = (
+        ("steps", ended.steps.astype(np.float64), episodes, 1),
+        ("seconds", ended.seconds, episodes, 2),
+        ("decisions", decisions, episodes, 1),
+        ("samples", ended.samples.astype(np.float64), decisions, 1),
+        ("flops", ended.flops / 1e9, decisions, 3),
+        ("seconds", 1000 * ended.policy, decisions, 2),
+    )
     return [
-        mean("steps", float(ended.steps.sum()), n, 1),
-        mean("seconds", float(ended.seconds.sum()), n, 2),
-        mean("decisions", decisions, n, 1),
-        mean("samples", float(ended.samples.sum()), decisions, 1),
-        mean("flops", float(ended.flops.sum()) / 1e9, decisions, 3),
-        mean("seconds", 1000 * float(ended.policy.sum()), decisions, 2),
+        *(
+            Cell(text="-") if name in unknown else _cost_cell(_mean(ended, cost, per), digits)
+            for name, cost, per, digits in costs
+        ),
+        _count(len(ended.outcome)),
     ]
+
+
+def _mean(table: EpisodeTable, cost: Floats, per: Floats) -> Estimate | None:
+    """Return a cost per episode or decision on these tasks; None where nobody knows.
+
+    The interval is Student's for a ratio of two means, each over tasks as rates are (Cochran 1977,
+    Sampling Techniques, chapter 6). One initial state has none: its ends are not numbers.
+    """
+    if not per.sum() or not np.isfinite(cost).all():
+        return None
+    whole = over_these_tasks(per, table.task, table.state).value
+    value = over_these_tasks(cost, table.task, table.state).value / whole
+    rest = over_these_tasks((cost - value * per) / whole, table.task, table.state)
+    known = rest.units > 1
+    half = student_quantile(rest.units - 1, 0.95) * rest.variance**0.5 if known else np.nan
+    return Estimate(
+        value=value,
+        low=value - half,
+        high=value + half,
+        n=len(cost),
+        method="Student 95%",
+        question="mean on these tasks, over initial states and policy draws like these",
+    )
+
+
+def _cost_cell(mean: Estimate | None, digits: int) -> Cell:
+    if mean is None:
+        return Cell(text="-")
+    text, low, high = (f"{each:.{digits}f}" for each in (mean.value, mean.low, mean.high))
+    known = np.isfinite(mean.low)
+    how = mean.method if known else "one initial state has no interval"
+    return Cell(
+        text=text,
+        value=mean.value,
+        interval=f"{low} to {high}" if known and not low == text == high else "",
+        note=f"n = {mean.n}; {mean.question}; {how}",
+    )
 
 
 def _stability(method: Method, on_error: OnError) -> Stability | None:

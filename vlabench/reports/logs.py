@@ -1,6 +1,8 @@
 """Training curves from the logs that trainings write."""
 
 import csv
+from collections.abc import Callable, Iterator
+from math import isfinite, nan
 from pathlib import Path
 
 from vlabench.errors import RecordError
@@ -13,7 +15,8 @@ def read_curve(path: Path, column: str = "success") -> Curve:
     Episodes behind a rate are in `COLUMN_n`, if there is such a column.
 
     Raises:
-        RecordError: If the file cannot be read, has no such column, or holds no numbers there.
+        RecordError: If the file cannot be read, has no such column, or holds no finite numbers
+            there; or if episodes are no whole number, 1 or more.
     """
     try:
         with path.open(newline="") as file:
@@ -21,7 +24,8 @@ def read_curve(path: Path, column: str = "success") -> Curve:
             names = list(reader.fieldnames or ())
             rows = [row for row in reader if row.get(column)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise RecordError(f"cannot read {path}: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise RecordError(f"cannot read {path}: {why}") from error
     if column not in names[1:]:
         some = ", ".join(name[:30] for name in names[:8]) + ", ..." * (len(names) > 8)
         raise RecordError(
@@ -36,18 +40,38 @@ def read_curve(path: Path, column: str = "success") -> Curve:
         unit=names[0],
         steps=steps,
         success=_numbers(path, rows, column),
-        n=tuple(int(n) for n in _numbers(path, rows, counts)) if known else None,
+        n=_counts(path, rows, counts) if known else None,
     )
 
 
 def _numbers(path: Path, rows: list[dict[str, str]], column: str) -> tuple[float, ...]:
-    found = []
+    return tuple(_checked(path, rows, column, isfinite, "a finite number"))
+
+
+def _counts(path: Path, rows: list[dict[str, str]], column: str) -> tuple[int, ...]:
+    found = _checked(path, rows, column, _is_count, "a whole number, 1 or more")
+    return tuple(int(n) for n in found)
+
+
+def _is_count(value: float) -> bool:
+    return value.is_integer() and value >= 1
+
+
+def _checked(
+    path: Path,
+    rows: list[dict[str, str]],
+    column: str,
+    good: Callable[[float], bool],
+    expected: str,
+) -> Iterator[float]:
     for number, row in enumerate(rows, start=1):
         try:
-            found.append(float(row[column]))
-        except (TypeError, ValueError) as error:
+            value = float(row[column])
+        except (TypeError, ValueError):
+            value = nan
+        if not good(value):
             raise RecordError(
                 f"{path}: {column} is {row[column]!r} in row {number} of those with a rate; "
-                "expected a number"
-            ) from error
-    return tuple(found)
+                f"expected {expected}"
+            )
+        yield value

@@ -29,6 +29,7 @@ from typing import Any, Literal
 from vlabench.errors import SettingError, VlabenchError
 from vlabench.metrics.estimate import THESE_TASKS, Estimate
 from vlabench.metrics.intervals import edged_wilson, newcombe, normal_quantile
+from vlabench.metrics.rates import student_quantile
 from vlabench.recipe import fill
 from vlabench.reports.model import Cell, Row, rate_cell
 
@@ -51,6 +52,7 @@ class PublishedRow:
         numbers: Column to success rate, percent.
         n: Column to all episodes behind its number; empty where that is not published.
         seeds: How many seeds those episodes are of; None where that is not published.
+        rank: Its average rank as published, 1 the best; None where there is none.
         status: Where the numbers were seen.
         source: Paper and table, or repository, commit and file.
         protocol: The rules in words: step limit, views, states, trials.
@@ -64,6 +66,7 @@ class PublishedRow:
     numbers: Mapping[str, float]
     n: Mapping[str, int]
     seeds: int | None
+    rank: float | None
     status: Status
     source: str
     protocol: str
@@ -209,7 +212,7 @@ def replication(
         claims: What the run is: `method`, `base` and `protocol`, the last as `openvla@1`.
         margin: How far apart two rates may be and still be the same, a share.
         confidence: Coverage of the difference's interval (Newcombe 1998, SiM 17:873-890, method 10,
-            `vlabench.metrics.intervals.newcombe`).
+            `vlabench.metrics.intervals.newcombe`, with Student's quantile).
 
     Raises:
         ValueError: If the row has no such column.
@@ -294,6 +297,7 @@ class _Row:
     protocol_id: str = ""
     n: int | None = None
     seeds: int | None = None
+    rank: float | None = None
     average_differs: str = ""
     note: str = ""
 
@@ -305,6 +309,8 @@ class _Row:
             count = getattr(self, name)
             if count is not None and count < 1:
                 raise ValueError(f"{name} is {count}, expected 1 or more, or no such line")
+        if self.rank is not None and not self.rank >= 1:
+            raise ValueError(f"rank is {self.rank:g}, expected 1, the best, or more")
         if self.n is not None and self.seeds is not None and self.n % self.seeds:
             raise ValueError(
                 f"n is {self.n} with {self.seeds} seeds, expected the episodes of all seeds "
@@ -354,6 +360,7 @@ def _row(file: _File, values: Mapping[str, Any], where: str) -> PublishedRow:
         numbers={column: float(row.numbers[column]) for column in file.columns},
         n=_episodes(file, row.n),
         seeds=row.seeds,
+        rank=row.rank,
         status=row.status,
         source=source,
         protocol=rules.protocol,
@@ -446,7 +453,7 @@ def _difference(published: Estimate, measured: Estimate, confidence: float) -> E
         published.n,
         measured.value * measured.n,
         measured.n,
-        normal_quantile(confidence),
+        student_quantile(max(1, published.n + measured.n - 2), confidence),
     )
     return Estimate(
         value=measured.value - published.value,

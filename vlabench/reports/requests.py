@@ -11,25 +11,29 @@
     suite = "libero"
     methods = ["SFT"]
     columns = { "Spatial" = "libero-spatial/*", "Avg" = "*" }
+    same = { "SFT" = "OpenVLA" }
 
 Paths are relative to the file; a file's name may be a glob.
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os.path import normpath
 from pathlib import Path
 
 from vlabench.errors import RecordError, SettingError, UnknownNameError
-from vlabench.metrics.comparison import Rules
+from vlabench.metrics.comparison import Comparison, Rules
+from vlabench.metrics.counts import OnError
 from vlabench.metrics.curves import Curve
+from vlabench.metrics.wording import sentence
 from vlabench.recipe import fill
+from vlabench.record import UNKNOWN
 from vlabench.reports.boards import Board, make_boards
-from vlabench.reports.building import Request, build_report
+from vlabench.reports.building import Request, build_report, comparisons
 from vlabench.reports.logs import read_curve
-from vlabench.reports.model import Report
-from vlabench.reports.papers import Paper, paper_section
+from vlabench.reports.model import Report, Section
+from vlabench.reports.papers import Paper, paper_section, published_section
 from vlabench.reports.published import PublishedTable, find_published, repeated
 from vlabench.store import read_results
 from vlabench.table import Results
@@ -54,23 +58,39 @@ class MethodFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaperFiles:
-    """A paper's table, with rows of ours.
+    """A paper's table, with rows of ours where it names a suite.
 
     Attributes:
         published: Name of a file in `results/published`, without its ending.
-        suite: Where ours were measured.
+        suite: Where ours were measured; empty for the published rows alone.
         methods: Names of ours, in order; all that ran there where none is named.
         columns: The published table's column to our tasks: globs over task ids, by commas.
         steps: Ours are of one training: what stands in the first column to the method's name.
+        same: Name of a method of ours to that of the published row that it is; rows of its own
+            name need no such line.
         note: What has to be said about ours.
     """
 
     published: str
-    suite: str
-    columns: dict[str, str]
+    suite: str = ""
+    columns: dict[str, str] = field(default_factory=dict)
     methods: tuple[str, ...] = ()
     steps: dict[str, str] = field(default_factory=dict)
+    same: dict[str, str] = field(default_factory=dict)
     note: str = ""
+
+    def __post_init__(self) -> None:
+        ours = [name for name in ("columns", "methods", "steps", "same") if getattr(self, name)]
+        if ours and not self.suite:
+            raise ValueError(
+                f"{self.published!r} has {', '.join(ours)} and no suite; expected the suite that "
+                "ours were measured on, or none of these for published rows alone"
+            )
+        if self.suite and not self.columns:
+            raise ValueError(
+                f"{self.published!r} has suite {self.suite!r} and no columns; expected which tasks "
+                "of it belong to each published column"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,13 +149,18 @@ class ReportFile:
     published: str = "results/published"
     groups: dict[str, str] = field(default_factory=dict)
     margin: float = 3.0
-    on_error: str = "raise"
+    on_error: OnError = "raise"
 
     def __post_init__(self) -> None:
+        if not 0 < self.margin < 100:  # nan, which TOML has, is between no two numbers
+            raise ValueError(
+                f"margin is {self.margin:g}, expected more than 0 and less than 100 points"
+            )
         parts = {
             "methods": [each.name for each in self.methods],
             "sweeps": [each.name for each in self.sweeps],
             "trainings": [each.name for each in self.trainings],
+            "papers": [each.published for each in self.papers],
         }
         for part, names in parts.items():
             if twice := repeated(names):
@@ -172,7 +197,7 @@ def request_of_file(found: ReportFile, folder: Path, rules: Rules | None = None)
         RecordError: If a run or a log is missing or cannot be read.
     """
     if rules is None:
-        rules = Rules(margin=found.margin / 100, on_error=found.on_error)  # type: ignore[arg-type]
+        rules = Rules(margin=found.margin / 100, on_error=found.on_error)
     runs = {m.name: [read_results(p) for p in _paths(folder, m.runs)] for m in found.methods}
     trainings = {
         t.name: {m: [read_curve(p) for p in _paths(folder, logs)] for m, logs in t.curves.items()}
@@ -198,33 +223,50 @@ def request_of_arguments(
     title: str,
     rules: Rules,
 ) -> Request:
-    """Read what a command line names: `FILE`, `FOLDER`, `NAME=FILE` or `NAME=FOLDER`.
+    """Read what a command line names; for its runs see `runs_of_arguments`.
+
+    Raises:
+        RecordError: If a file is missing or cannot be read, or a folder holds no results.
+    """
+    runs = runs_of_arguments(arguments)
+    found: dict[str, list[Curve]] = {}
+    for argument in curves:
+        name, path = split_name(argument)
+        found.setdefault(name or path.parent.name or str(path), []).append(read_curve(path))
+    swept: dict[str, list[Results]] = {}
+    for argument in sweeps:
+        name, path = split_name(argument)
+        files = [read_results(file) for file in results_files(path)]
+        swept.setdefault(name or path.stem, []).extend(files)
+    trainings = {"success": found} if found else {}
+    return Request(title=title, runs=runs, trainings=trainings, sweeps=swept, rules=rules)
+
+
+def runs_of_arguments(
+    arguments: Sequence[str], *, alike: Collection[str] = ()
+) -> dict[str, list[Results]]:
+    """Read the runs that a command line names: `FILE`, `FOLDER`, `NAME=FILE` or `NAME=FOLDER`.
 
     A run without a name gets its policy's, and its settings where runs of one policy differ in
-    them. Several runs with one name are trainings of one method.
+    them; its file's, where an ingested run does not name its policy. Several runs with one name are
+    trainings of one method.
+
+    Args:
+        arguments: Of the command line.
+        alike: Settings that no such name says, since trainings of one method differ in them.
 
     Raises:
         RecordError: If a file is missing or cannot be read, or a folder holds no results.
     """
     named: list[tuple[str, Results]] = []
     for argument in arguments:
-        name, path = _split(argument)
+        name, path = split_name(argument)
         named += [(name, read_results(file)) for file in results_files(path)]
-    names = _default_names([run for name, run in named if not name])
+    names = _default_names([run for name, run in named if not name], alike)
     runs: dict[str, list[Results]] = {}
     for name, run in named:
         runs.setdefault(name or next(names), []).append(run)
-    found: dict[str, list[Curve]] = {}
-    for argument in curves:
-        name, path = _split(argument)
-        found.setdefault(name or path.parent.name or str(path), []).append(read_curve(path))
-    swept: dict[str, list[Results]] = {}
-    for argument in sweeps:
-        name, path = _split(argument)
-        files = [read_results(file) for file in results_files(path)]
-        swept.setdefault(name or path.stem, []).extend(files)
-    trainings = {"success": found} if found else {}
-    return Request(title=title, runs=runs, trainings=trainings, sweeps=swept, rules=rules)
+    return runs
 
 
 def results_files(path: Path) -> list[Path]:
@@ -242,7 +284,7 @@ def results_files(path: Path) -> list[Path]:
     return found
 
 
-def _split(argument: str) -> tuple[str, Path]:
+def split_name(argument: str) -> tuple[str, Path]:
     """Take a name off a path; a path that is there is one, whatever is in it."""
     name, equals, rest = argument.partition("=")
     if not equals or Path(argument).exists():
@@ -250,17 +292,27 @@ def _split(argument: str) -> tuple[str, Path]:
     return name.strip(), Path(rest)
 
 
-def _default_names(runs: Sequence[Results]) -> Iterator[str]:
+def _default_names(runs: Sequence[Results], alike: Collection[str]) -> Iterator[str]:
     """Name runs for people: by policy, and by the settings in which runs of it differ."""
     policies: dict[str, list[Mapping[str, str]]] = {}
     for run in runs:
         policies.setdefault(run.header.policy_id, []).append(run.header.settings)
     for run in runs:
         settings = policies[run.header.policy_id]
-        keys = sorted({key for each in settings for key in each})
+        keys = sorted({key for each in settings for key in each} - set(alike))
         differing = [k for k in keys if len({each.get(k) for each in settings}) > 1]
         shown = [f"{k}={run.header.settings[k]}" for k in differing if k in run.header.settings]
-        yield " ".join([run.header.policy_id, *shown])
+        yield " ".join([run.header.policy_id, *shown, *_file(run, runs)])
+
+
+def _file(run: Results, runs: Sequence[Results]) -> list[str]:
+    """Tell runs of unknown policies, which may be any two, apart by as much of their paths."""
+    strangers = [r for r in runs if r.header.ingested and r.header.policy_id == UNKNOWN]
+    if run not in strangers or run.path is None:
+        return []
+    alike = [r for r in strangers if r.path and r.path.stem == run.path.stem]
+    number = f" #{alike.index(run) + 1}" if len(alike) > 1 else ""
+    return [f"({run.path.stem}{number})"]
 
 
 def _paths(folder: Path, patterns: Sequence[str]) -> list[Path]:
@@ -276,7 +328,12 @@ def _paths(folder: Path, patterns: Sequence[str]) -> list[Path]:
 
 
 def report_of_file(path: Path) -> Report:
-    """Build the report that a file asks for.
+    """Build the report that a file asks for; raises what `parts_of_file` does."""
+    return build_report(*parts_of_file(path))
+
+
+def parts_of_file(path: Path) -> tuple[Request, list[Section]]:
+    """Read the report that a file asks for: what it is of, and the sections of its papers.
 
     Raises:
         SettingError: If the file says something else than it should.
@@ -286,16 +343,31 @@ def report_of_file(path: Path) -> Report:
     request = request_of_file(found, path.parent)
     boards = make_boards(request.runs, request.groups, request.aside)
     tables = find_published(Path(normpath(path.parent / found.published))) if found.papers else {}
-    papers = [_paper(paper, tables, boards, str(path)) for paper in found.papers]
-    sections = [paper_section(paper, request.rules.on_error) for paper in papers]
-    return build_report(request, sections)
+    for paper in found.papers:
+        if paper.published not in tables:
+            raise UnknownNameError("published table", paper.published, tables)
+    sections = [
+        paper_section(_paper(paper, tables, boards, str(path)), request.rules.on_error)
+        if paper.suite
+        else published_section(tables[paper.published], paper.note)
+        for paper in found.papers
+    ]
+    return request, sections
+
+
+def comparisons_of(request: Request) -> dict[tuple[str, str], Comparison]:
+    """Return the comparisons that a report rests on, by where and in which sentence it has them."""
+    shown = {name: runs for name, runs in request.runs.items() if name not in request.papers_only}
+    return {
+        (board.where, sentence(c)): c
+        for board in make_boards(shown, request.groups, request.aside)
+        for c in comparisons(board, request.rules)
+    }
 
 
 def _paper(
     wanted: PaperFiles, tables: Mapping[str, PublishedTable], boards: Sequence[Board], where: str
 ) -> Paper:
-    if wanted.published not in tables:
-        raise UnknownNameError("published table", wanted.published, tables)
     here = [b for b in boards if b.where.startswith(f"{wanted.suite} v")]
     if not here:
         raise SettingError(f"{where}: no method has a run on suite {wanted.suite!r}")
@@ -318,5 +390,6 @@ def _paper(
         columns=wanted.columns,
         methods=[method for _, method in methods],
         steps=wanted.steps,
+        same=wanted.same,
         note=wanted.note,
     )

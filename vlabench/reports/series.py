@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from vlabench.errors import SettingError
@@ -44,9 +45,13 @@ def series_of_runs(
 ) -> list[Series]:
     """Sort runs by the settings in which they differ: one is the axis, the others make series.
 
+    Runs of several policies, or that differ in no setting, are one line if `at` has a number for
+    each of them.
+
     Args:
         runs: Of one plan.
-        axis: Which setting is the axis; the first one whose values are numbers when None.
+        axis: Which setting is the axis; the first one whose values are numbers when None. Of runs
+            that `at` places one by one, a name for what it counts.
         at: Where the values of the axis are, in the order in which they come; needed where they are
             no numbers, as with checkpoints.
         on_error: What episodes that broke count as.
@@ -60,6 +65,9 @@ def series_of_runs(
     names = list(dict.fromkeys(name for each in settings for name in each))
     differing = [name for name in names if len({each.get(name) for each in settings}) > 1]
     values = {name: [each.get(name, "default") for each in settings] for name in differing}
+    if at and (not values or len({run.header.policy_id for run in runs}) > 1):
+        name = axis or next(iter(values), "place")
+        return [Series(label="", scaling=_one_by_one(runs, at, name, on_error))]
     chosen = axis_of(values, axis, at)
     places = places_of(values[chosen], at, chosen)
     groups: dict[str, list[int]] = {}
@@ -75,6 +83,17 @@ def series_of_runs(
         )
         for label, members in groups.items()
     ]
+
+
+def _one_by_one(
+    runs: Sequence[Run | Results], at: Sequence[float], axis: str, on_error: OnError
+) -> Scaling:
+    """Place every run by its own number: settings of another policy, or none, say nothing."""
+    if len(at) != len(runs):
+        raise SettingError(
+            f"--at has {len(at)} numbers for {len(runs)} runs; expected one for each, in order"
+        )
+    return scaling_of_runs(runs, at, axis, several_policies=True, on_error=on_error)
 
 
 def series_of_curves(curves: Sequence[Curve]) -> list[Series]:
@@ -94,7 +113,7 @@ def axis_of(values: Mapping[str, Sequence[str]], axis: str | None, at: Sequence[
     if not values:
         raise SettingError(
             "the runs have the same settings, so there is nothing to scale along; give runs that "
-            "differ in one, as `vlabench sweep` makes them"
+            "differ in one, as `vlabench sweep` makes them, or say where each is: --at 100,200,400"
         )
     if axis is not None:
         if axis not in values:
@@ -133,8 +152,10 @@ def places_of(texts: Sequence[str], at: Sequence[float], axis: str) -> list[floa
 def title_of(runs: Sequence[Run | Results]) -> str:
     """Return what a picture of runs has to say about them."""
     header = runs[0].header
-    privileged = " (privileged)" if header.privileged else ""
-    return f"{header.policy_id}{privileged} on {header.suite_id} under {header.protocol}"
+    policies = dict.fromkeys(
+        f"{run.header.policy_id}{' (privileged)' * run.header.privileged}" for run in runs
+    )
+    return f"{', '.join(policies)} on {header.suite_id} under {header.protocol}"
 
 
 def scaling_figure(id_: str, series: Sequence[Series], title: str) -> Figure:
@@ -177,9 +198,10 @@ def scaling_figure(id_: str, series: Sequence[Series], title: str) -> Figure:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return number if isfinite(number) else None
 
 
 def _draw_series(axes: "Axes", series: Series, name: str, colour: str, aside: float) -> None:

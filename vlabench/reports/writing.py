@@ -44,6 +44,22 @@ def write_report(report: Report, out: Path, formats: tuple[str, ...] = FORMATS) 
     return written
 
 
+def stale_files(out: Path, written: Collection[Path]) -> list[Path]:
+    """Return the files in a report's folder that look like an earlier report's.
+
+    They are where a report's files are, with the endings of those; whether a report or somebody
+    else put them there cannot be known, so nothing here deletes one.
+
+    Args:
+        out: The folder.
+        written: What `write_report` has just written there.
+    """
+    places = [out / "report.html", out / "report.md"]
+    places += [path for folder in ("tables", "figures") for path in (out / folder).glob("*.*")]
+    found = (path for path in places if path.suffix[1:] in FORMATS and path.is_file())
+    return sorted(set(found) - set(written))
+
+
 def table_csv(table: Table) -> str:
     """Return a table as CSV, the ends of intervals in columns of their own.
 

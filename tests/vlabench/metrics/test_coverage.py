@@ -21,7 +21,7 @@ BELOW = [[f"{parameter}, runs", "100", "0.3 N^-1 + 0.02, 6 points"] for paramete
 
 def test_every_interval_in_use_covers_93_5_percent_at_least() -> None:
     used = [row for row in ROWS if not row[0].startswith("*")]
-    assert len({row[0] for row in used}) == 38
+    assert len({row[0] for row in used}) == 40
     assert len(used) > 400
     low = [row for row in used if float(row[3].removesuffix("%")) < 93.5]
     assert [row[:3] for row in low] == BELOW
@@ -65,6 +65,7 @@ def test_simulated_cells_are_about_the_same_again(new: bool) -> None:
     ("part", "design"),
     [
         ("of_trainings", ("Trainings", 3, 10, 2, 0.9, 0.01)),
+        ("of_differences", ("Trainings", 3, 50, 1, 0.9, 0.01)),
         ("of_curves", ("Trained", 3, 50, 0.9, 0.1)),
         ("of_axis", ("Axis", 6, 10, (0.3, 1.0, 0.02))),
     ],
@@ -74,7 +75,7 @@ def test_cells_of_stability_and_scaling_are_about_the_same_again(
 ) -> None:
     kind, *sizes = design
     cells = list(SCRIPT[part](SCRIPT[kind](*sizes), evaluations=60))
-    assert len(cells) >= 8
+    assert len(cells) >= 2
     for cell in cells:
         (row,) = (r for r in ROWS if r[:3] == [cell.interval, str(cell.n), cell.rate])
         assert 100 * cell.coverage == pytest.approx(float(row[3].removesuffix("%")), abs=10)

@@ -4,12 +4,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import multinomial
+from scipy.stats import binomtest, boschloo_exact, multinomial, ttest_1samp, ttest_ind
 
 from vlabench import (
     EpisodeRecord,
@@ -23,6 +25,8 @@ from vlabench import (
 )
 from vlabench.metrics import compare_all, group_letters
 from vlabench.metrics.intervals import normal_quantile, tango
+from vlabench.metrics.trainings import pooled, states_of
+from vlabench.metrics.wording import sentence
 from vlabench.plan import PlanRequest
 from vlabench.record import Fingerprint, Provenance
 from vlabench.table import results_of
@@ -392,3 +396,145 @@ def test_a_run_that_was_stopped_early_is_called_unfinished() -> None:
     (note,) = [note for note in found.notes if "not finished" in note]
     assert note.startswith("B is not finished, 6 of 8 episodes; one that was stopped for what it ")
     assert not compare_runs(whole, whole).notes
+
+
+def test_repeats_of_a_state_are_no_independent_episodes_without_pairs_either() -> None:
+    def repeated(states: str, **header: object) -> Run:
+        return run("".join(letter * 10 for letter in states), repeats=10, **header)
+
+    one, other = repeated("1100000000", plan_digest="x"), repeated("1111110000")
+    (found,) = compare_all([one, other], names=["A", "B"], rules=Rules(unpaired=True))
+    assert found.evidence
+    # A hundred episodes of ten states are worth nine: 2 and 5 of them. Of 100, p would be 1e-8.
+    expected = boschloo_exact([[2, 5], [7, 4]]).pvalue
+    assert found.evidence.p_value == pytest.approx(expected, abs=1e-9)
+    assert found.verdict is Verdict.UNDERPOWERED
+    assert group_letters([found]) == {"B": "a", "A": "a"}
+
+
+# ---- methods of several trainings
+
+
+def rates(*trainings: Run) -> list[float]:
+    return [float(results_of(one).table.outcome.mean()) for one in trainings]
+
+
+# Two tasks of ten states each.
+def trained(digest: str, *tasks: str) -> Run:
+    return run(*tasks, policy_digest=digest)
+
+
+OLD = [
+    trained("old 0", "1" * 4 + "0" * 6, "1" * 5 + "0" * 5),
+    trained("old 1", "1" * 5 + "0" * 5, "1" * 5 + "0" * 5),
+]
+NEW = [trained(f"new {n}", "1" * n + "0" * (10 - n), "1" * 9 + "0") for n in (8, 9, 7)]
+
+
+def test_the_difference_is_that_of_means_over_trainings_state_by_state() -> None:
+    (found,) = compare_all([OLD, NEW], names=["A", "B"])
+    assert found.evidence
+    assert found.evidence.difference.value == pytest.approx(
+        np.mean(rates(*NEW)) - np.mean(rates(*OLD)), abs=1e-12
+    )
+    assert found.evidence.difference.n == 20
+    assert found.evidence.trainings == (2, 3)
+    assert found.evidence.pairs is None
+    # Of 20 states, 4 are solved by all and 2 by none (task 0: 4 and 1; task 1: 5 and 1): 9 change.
+    states = states_of(*(pooled([results_of(one).table for one in side]) for side in (OLD, NEW)))
+    better, worse = int((states.change > 0).sum()), int((states.change < 0).sum())
+    assert (better, worse) == (9, 0)
+    assert found.evidence.p_value == pytest.approx(binomtest(9, 9).pvalue, abs=1e-12)
+    assert found.verdict is Verdict.BETTER
+    assert sentence(found).startswith("B is BETTER than A by 37.5 points [")
+    assert "n = 20 initial states, 3 and 2 trainings, p = 0.004" in sentence(found)
+
+
+def test_about_trainings_like_these_only_the_trainings_are_the_sample() -> None:
+    (found,) = compare_all([OLD, NEW], names=["A", "B"])
+    assert found.evidence
+    assert found.evidence.new_trainings
+    welch = ttest_ind(rates(*NEW), rates(*OLD), equal_var=False).confidence_interval(0.95)
+    estimate = found.evidence.new_trainings
+    assert (estimate.low, estimate.high) == pytest.approx((welch.low, welch.high), abs=1e-9)
+    assert estimate.n == 5
+    assert "Welch 95%" in estimate.method
+
+
+def test_a_method_of_one_training_is_taken_as_it_is() -> None:
+    (found,) = compare_all([OLD[0], NEW], names=["A", "B"])
+    assert found.evidence
+    assert found.evidence.new_trainings
+    gains = np.array(rates(*NEW)) - rates(OLD[0])[0]
+    student = ttest_1samp(gains, 0).confidence_interval(0.95)
+    estimate = found.evidence.new_trainings
+    assert (estimate.low, estimate.high) == pytest.approx((student.low, student.high), abs=1e-9)
+    assert "Student 95%" in estimate.method
+
+
+def test_one_training_of_each_is_a_comparison_of_pairs_as_ever() -> None:
+    assert compare_all([[OLD[0]], [NEW[0]]], names=["A", "B"]) == compare_all(
+        [OLD[0], NEW[0]], names=["A", "B"]
+    )
+
+
+def test_equal_trainings_are_never_told_apart_and_share_a_letter() -> None:
+    found = compare_all([OLD, OLD[::-1], NEW], names=["A", "again", "B"])
+    assert found[0].evidence
+    assert found[0].evidence.p_value == 1
+    assert found[0].verdict is Verdict.UNDERPOWERED
+    assert found[0].needed is None
+    assert "more initial states or more trainings would tell more" in sentence(found[0])
+    assert group_letters(found) == {"B": "a", "A": "b", "again": "b"}
+
+
+def test_trainings_of_other_plans_or_that_have_not_ended_are_not_mixed() -> None:
+    other = replace(NEW[1], header=replace(NEW[1].header, plan_digest="another"))
+    (found,) = compare_all([OLD, [NEW[0], other]], names=["A", "B"])
+    assert found.verdict is Verdict.NOT_COMPARABLE
+    assert "trainings of B differ in their plan, protocol or simulator" in found.reasons[0]
+    short = replace(NEW[2], episodes=NEW[2].episodes[:-3])
+    (found,) = compare_all([OLD, [NEW[0], short]], names=["A", "B"])
+    assert found.verdict is Verdict.NOT_COMPARABLE
+    assert "not the same episodes have ended: 20 in A" in found.reasons[0]
+    assert ", 17 in B" in found.reasons[0]
+
+
+def test_errors_of_trainings_are_left_out_where_that_is_said_and_their_bounds_told() -> None:
+    broken = trained("broken", "1" * 8 + "xx", "1" * 9 + "0")
+    (found,) = compare_all([OLD, [broken, NEW[1]]], names=["A", "B"])
+    assert found.verdict is Verdict.NOT_COMPARABLE
+    for on_error, words in (("exclude", "are left out"), ("as-failure", "count as failures")):
+        rules = Rules(on_error=on_error)  # type: ignore[arg-type]
+        (found,) = compare_all([OLD, [broken, NEW[1]]], names=["A", "B"], rules=rules)
+        assert found.evidence
+        assert (found.evidence.bounds is None) == (on_error == "as-failure")
+        (note,) = [note for note in found.notes if "broke" in note]
+        # A: 19 of 40. B, 40 episodes: 35 successes and 2 errors.
+        assert f"broke {words}, 2 of 40 of B; counted against B" in note
+        assert "would be +40.0 points, counted for it +45.0" in note
+
+
+def test_whole_tasks_that_are_missing_are_named_even_where_both_runs_lack_them() -> None:
+    planned = {"s/0": 4, "t/0": 4, "t/1": 4}
+    part = run("1100", planned=planned)
+    found = compare_runs(part, part)
+    assert found.evidence
+    assert [note for note in found.notes if "not finished" in note] == [
+        f"{name} is not finished, 4 of 12 episodes, none of t/*; one that was stopped for what it "
+        "showed is biased, so let it run to its end"
+        for name in "AB"
+    ]
+
+
+def test_each_training_that_is_not_finished_is_named() -> None:
+    trainings = [
+        replace(results_of(run("1100", "10", policy_digest=name)), path=Path(f"{name}.jsonl"))
+        for name in ("one", "other")
+    ]
+    (found,) = compare_all([run("1100", "1011"), trainings], names=["A", "B"])
+    notes = [note for note in found.notes if "not finished" in note]
+    assert [note.partition(";")[0] for note in notes] == [
+        "B (one.jsonl) is not finished, 6 of 8 episodes",
+        "B (other.jsonl) is not finished, 6 of 8 episodes",
+    ]

@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+import typer
 from statsmodels.stats.proportion import (
     power_proportions_2indep,
     samplesize_proportions_2indep_onetail,
 )
+from typer.testing import CliRunner
 
+from vlabench.cli import app
+from vlabench.cli.options import rules_of
 from vlabench.metrics.power import (
     Question,
     connor,
@@ -95,3 +99,49 @@ def test_impossible_questions_say_why() -> None:
         pairs_needed(1e-5, 0.5)
     with pytest.raises(ValueError, match="no gain over"):
         detectable(5, 0.9)
+
+
+def refused(*options: str) -> str:
+    done = CliRunner().invoke(app, ["power", *options])
+    assert done.exit_code == 2
+    return " ".join(done.output.partition("Invalid value: ")[2].split())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--rate", "0.9"], "--rate 0.9 is in percent, no share; did you mean 90?"),
+        (["--effect", "0.05"], "--effect 0.05 is in points, no share; did you mean 5?"),
+        (["--effect", "-0.05"], "--effect -0.05 is in points, no share; did you mean -5?"),
+        (["--discordance", "0.1"], "--discordance 0.1 is in percent, no share; did you mean 10?"),
+        (["--power", "0.8"], "--power 0.8 is in percent, no share; did you mean 80?"),
+    ],
+)
+def test_a_share_given_for_a_percentage_is_caught(options: list[str], said: str) -> None:
+    assert refused("--rate", "90", *options) == said
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--rate", "104"], "--rate 104 is impossible; expected percent, 0 to 100"),
+        (["--rate", "nan"], "--rate nan is impossible; expected percent, 0 to 100"),
+        (["--effect", "20"], "make a success rate of 110 %; expected -90 to 10 points"),
+        (["--effect", "nan"], "--effect nan is impossible"),
+        (["--discordance", "2"], "--discordance 2 is impossible with --effect 5: one alone "),
+        (["--discordance", "2"], "expected 5 percent or more"),
+        (["--discordance", "150"], "--discordance 150 is impossible; expected percent, 100 at "),
+        (["--power", "100"], "--power 100 is impossible; expected percent between 0 and 100"),
+    ],
+)
+def test_what_is_impossible_is_said_in_the_units_it_was_given_in(
+    options: list[str], said: str
+) -> None:
+    assert said in refused("--rate", "90", *options)
+
+
+@pytest.mark.parametrize("margin", [-3.0, 0.0, 100.0, float("nan")])
+def test_a_margin_is_refused_in_points(margin: float) -> None:
+    expected = f"--margin {margin:g} is no margin; expected points, more than 0 and less than 100"
+    with pytest.raises(typer.BadParameter, match=expected):
+        rules_of(margin, False, "raise")

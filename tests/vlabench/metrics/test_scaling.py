@@ -18,6 +18,7 @@ from vlabench.metrics.scaling import (
     scaling_of_curve,
     scaling_of_runs,
 )
+from vlabench.metrics.wording import law_sentences, scaling_sentence
 from vlabench.plan import PlanRequest
 from vlabench.record import Provenance, Run, RunHeader, Seconds
 from vlabench.table import results_of
@@ -160,6 +161,17 @@ def test_nothing_that_moved_is_not_certainty() -> None:
     assert found.slope.high > 0.1
 
 
+def test_no_slope_reaches_beyond_what_rates_can_do() -> None:
+    # Of two states neither moved; Student's interval would reach 12.7 times as far as the largest
+    # standard error that is left: 635 points. Rates from 0 to 1 make slopes from -1 to 1 over one
+    # doubling, and with places -1, 0, 1 from -1/2 to 1/2 over each of two.
+    for places, most in (([1, 2], 1.0), ([1, 2, 4], 0.5)):
+        slope = scaling_of_runs(
+            runs(np.zeros((len(places), 1, 2), dtype=bool)), places, "samples"
+        ).slope
+        assert (slope.value, slope.low, slope.high) == pytest.approx((0, -most, most))
+
+
 def test_four_of_four_is_not_evidence_but_six_of_six_is() -> None:
     # Two points: the shuffle test is McNemar's sign test; 2 / 2^4 = 0.125 and 2 / 2^6 = 0.031.
     success = np.zeros((2, 1, 40), dtype=bool)
@@ -189,6 +201,27 @@ def test_the_knee_is_where_the_gain_ends() -> None:
     assert found.knee is not None
     assert found.knee.x == 4
     assert found.knee.sure > 0.8
+
+
+@pytest.mark.parametrize(
+    "rates", [(0.2, 0.4, 0.6, 0.8), (0.2, 0.25, 0.3, 0.8), (0.3, 0.3, 0.3, 0.8)]
+)
+def test_what_never_flattens_has_no_knee(rates: tuple[float, ...]) -> None:
+    curve = Curve(name="c", unit="step", steps=(1, 2, 4, 8), success=rates, n=(500,) * 4)
+    found = scaling_of_curve(curve)
+    assert found.trend is Trend.RISES
+    assert found.knee is None
+    assert not any("bends" in line for line in law_sentences(found))
+
+
+def test_a_rate_of_more_episodes_gives_way_less_to_the_monotone_fit() -> None:
+    # 24 of 30 and 5 of 10 are put together: 29 of 40, not the middle of 0.8 and 0.5.
+    curve = Curve(name="c", unit="step", steps=(1, 2, 4), success=(0.4, 0.8, 0.5), n=(10, 30, 10))
+    found = [point.monotone for point in scaling_of_curve(curve).points]
+    assert found == pytest.approx([0.4, 0.725, 0.725])
+    falling = replace(curve, success=(0.9, 0.0, 0.4), n=(100, 30, 10))
+    found = [point.monotone for point in scaling_of_curve(falling).points]
+    assert found == pytest.approx([0.9, 0.1, 0.1])  # 4 of 40
 
 
 def test_a_shape_that_is_no_power_law_is_said_not_to_fit() -> None:
@@ -260,14 +293,27 @@ def test_what_is_no_axis_is_refused() -> None:
     with pytest.raises(RecordError, match="1 point of samples"):
         scaling_of_runs([one], [2], "samples")
     stranger = replace(other, header=replace(other.header, policy_id="q"))
-    with pytest.raises(RecordError, match="no points of one axis"):
+    with pytest.raises(RecordError, match="no points of one axis, unless --at says where"):
         scaling_of_runs([one, stranger], [1, 2], "samples")
+    for odd in (np.nan, np.inf):
+        with pytest.raises(RecordError, match="no place on an axis"):
+            scaling_of_runs([one, other], [1, odd], "samples")
     planned = replace(other, header=replace(other.header, plan_digest="other"))
     with pytest.raises(RecordError, match="runs differ in their plan"):
         scaling_of_runs([one, planned], [1, 2], "samples")
     short = replace(other, episodes=other.episodes[1:])
     with pytest.raises(RecordError, match="not the same episodes have ended"):
         scaling_of_runs([one, short], [1, 2], "samples")
+
+
+def test_several_policies_are_points_of_one_axis_where_that_is_said() -> None:
+    one, other = runs(np.array([[[0, 0, 0, 0]], [[1, 1, 0, 0]]], dtype=bool))
+    start = replace(one, header=replace(one.header, policy_id="start"))
+    found = scaling_of_runs([other, start], [10, 0], "step", several_policies=True)
+    assert [(p.x, p.policy, p.success.value) for p in found.points] == [
+        (0, "start", 0.0), (10, "p", 0.5),
+    ]  # fmt: skip
+    assert scaling_sentence(found).startswith("NO EVIDENCE of scaling, over runs of start and p: ")
 
 
 def test_runs_and_results_scale_alike() -> None:

@@ -362,6 +362,25 @@ def test_what_compare_refuses_is_refused_before_it_runs() -> None:
     assert refusal(FAILS, replace(HEADER, plan_digest="x"))[0].startswith("plans differ")
 
 
+def test_another_plan_is_named_by_the_options_that_made_it() -> None:
+    other = replace(HEADER, plan_digest="x", request=PlanRequest(tasks="left", episodes=160))
+    assert refusal(FAILS, other) == (
+        "plans differ: A has --tasks '*' --episodes 100, B would have --tasks left --episodes 160; "
+        "a decision takes the same episodes, so say --tasks '*' --episodes 100",
+    )
+
+
+def test_a_refusal_says_nothing_of_episodes_of_a_run_that_never_began() -> None:
+    other = replace(HEADER, plan_digest="x", request=PlanRequest(episodes=160))
+    for a, header in ((FAILS, other), (reference("0" * 80), HEADER), (reference(""), HEADER)):
+        found = obstacles(a, header, PLAN.episodes, names=("A", "B"), rules=RULES)
+        said = "; ".join((*found.reasons, *found.notes))
+        assert "B is not finished" not in said
+        assert "B has no episodes" not in said
+        assert "--unpaired" not in said
+    assert found.reasons[0].startswith("A has 0 of the plan's 200 episodes")
+
+
 def test_a_run_that_was_stopped_is_no_reference() -> None:
     assert refusal(reference("0" * 80)) == (
         "A has 80 of the plan's 200 episodes; the same `vlabench run` again finishes it",

@@ -18,6 +18,7 @@ from vlabench.metrics.curves import (
 )
 from vlabench.metrics.pivots import Pivot, around, between, mean_square, ratio, trusted_freedom
 from vlabench.metrics.stability import Component, Stability, stability_of_runs, stability_ratio
+from vlabench.metrics.wording import times_text
 from vlabench.plan import PlanRequest
 from vlabench.record import Provenance, Run, RunHeader
 from vlabench.table import results_of
@@ -425,6 +426,9 @@ def test_curves_that_do_not_belong_together_are_refused(curves: list[Curve], mes
         ((0.0,), (0.5,), "a curve needs two"),
         ((0.0, 0.0), (0.5, 0.5), "do not grow"),
         ((0.0, 1.0), (0.5, 50.0), "a success of 50; expected a share"),
+        ((0.0, 1.0), (0.5, np.nan), "a success of nan; expected a share"),
+        ((0.0, np.nan), (0.5, 0.5), "a step of nan; expected a finite number"),
+        ((0.0, np.inf), (0.5, 0.5), "a step of inf; expected a finite number"),
     ],
 )
 def test_what_is_no_curve_is_refused(
@@ -432,6 +436,27 @@ def test_what_is_no_curve_is_refused(
 ) -> None:
     with pytest.raises(RecordError, match=message):
         Curve(name="a", unit="step", steps=steps, success=success)
+
+
+def test_a_rate_of_no_episodes_is_no_rate() -> None:
+    with pytest.raises(RecordError, match="a: a rate of 0 episodes; expected 1 or more"):
+        Curve(name="a", unit="step", steps=(0.0, 1.0), success=(0.5, 0.5), n=(10, 0))
+
+
+def test_times_under_the_start_are_compared_as_shares_of_the_training() -> None:
+    one = [curve("a", 0.4, 0.2, 0.5, 0.6, 0.7), curve("b", 0.4, 0.5, 0.6, 0.3, 0.7)]
+    other = [curve("c", 0.4, 0.2, 0.3, 0.5, 0.6), curve("d", 0.4, 0.5, 0.3, 0.2, 0.6)]
+    longer = [curve(name, 0.5, *[0.4] * 4, *[0.6] * 4) for name in "ef"]
+    never = [curve(name, 0.4, 0.5, 0.6, 0.6, 0.7) for name in "gh"]
+    # 100 of 400 steps against 200 of 400, and against 400 of 800.
+    for against in (other, longer):
+        times = curve_ratios(one, against)["under"]
+        assert times.value == pytest.approx(2)
+        assert times.low < 2 < times.high
+    assert curve_ratios(never, one)["under"].value == np.inf
+    assert curve_ratios(one, never)["under"].value == 0
+    assert curve_ratios(never, never)["under"].value == 1
+    assert times_text(curve_ratios(never, one)["under"]).endswith(", unbounded]")
 
 
 def test_one_curve_has_no_ratio() -> None:

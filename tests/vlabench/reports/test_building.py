@@ -18,6 +18,7 @@ from vlabench.reports.episodes import parted
 from vlabench.reports.figures import drawn
 from vlabench.reports.markdown import markdown_of
 from vlabench.reports.model import Report, Table
+from vlabench.reports.published import PublishedError
 from vlabench.reports.requests import report_of_file
 from vlabench.reports.series import scaling_figure, series_of_runs
 from vlabench.store import read_results, write_run
@@ -102,6 +103,18 @@ def test_groups_of_tasks_are_columns_and_their_rates_are_those_counted_by_hand()
     assert (rows["SFT"]["n"], rows["SFT"]["errors"]) == ("40", "0")
 
 
+def test_groups_that_are_asked_for_are_compared_each_by_itself() -> None:
+    runs = {"SFT": [A], "RL": [B]}
+    request = Request(title="t", runs=runs, groups={"first": "g/*", "second": "h/*"})
+    pairs = next(
+        t for s in build_report(request).sections for t in s.tables if t.id.endswith("-pairs")
+    )
+    cells = [[cell.text for cell in row.cells] for row in pairs.rows]
+    assert [(row[2], row[4]) for row in cells] == [
+        ("all", "+27.5"), ("first", "+50.0"), ("second", "+5.0")
+    ]  # fmt: skip
+
+
 def test_bold_is_what_is_not_significantly_worse_than_the_best() -> None:
     report = build_report(Request(title="t", runs={"SFT": [A], "RL": [B]}))
     found = bold(report.sections[0].tables[0])
@@ -180,6 +193,38 @@ def test_costs_are_means_and_unknown_where_nobody_says() -> None:
     assert (cells["samples"], cells["GFLOPs"], cells["ms"]) == ("2.0", "0.400", "100.00")
 
 
+def test_costs_have_the_intervals_of_their_means() -> None:
+    costs = ((10, 1, 2, 1e9), (20, 2, 4, 3e9), (30, 3, 6, 3e9), (40, 4, 8, 3e9))
+    first = run({"g/0": "1111"})
+    episodes = tuple(
+        replace(one, steps=steps, decisions=decisions, samples=samples, flops=flops)
+        for one, (steps, decisions, samples, flops) in zip(first.episodes, costs, strict=True)
+    )
+    report = build_report(
+        Request(title="t", runs={"A": [results_of(replace(first, episodes=episodes))]})
+    )
+    found = next(t for t in report.sections[0].tables if t.id.endswith("-costs"))
+    names = [column.name for column in found.columns]
+    cells = dict(zip(names, found.rows[0].cells, strict=True))
+    # Variance of steps 500 / 3, of their mean a quarter; Student's quantile with 3 is 3.1824.
+    assert (cells["control steps"].text, cells["control steps"].interval) == ("25.0", "4.5 to 45.5")
+    # 10 of 10; what is left of 1, 3, 3, 3 is 0, 1, 0, -1 over 2.5: variance 0.32 / 3, a quarter.
+    assert (cells["GFLOPs"].text, cells["GFLOPs"].interval) == ("1.000", "0.480 to 1.520")
+    assert (cells["samples"].text, cells["samples"].interval) == ("2.0", "")
+    assert cells["samples"].note == (
+        "n = 4; mean on these tasks, over initial states and policy draws like these; Student 95%"
+    )
+    assert cells["n"].text == "4"
+
+
+def test_costs_of_one_episode_say_that_they_have_no_interval() -> None:
+    report = build_report(Request(title="t", runs={"A": [results({"g/0": "1"})]}))
+    found = next(t for t in report.sections[0].tables if t.id.endswith("-costs"))
+    steps = found.rows[0].cells[1]
+    assert (steps.text, steps.interval) == ("25.0", "")
+    assert steps.note.endswith("one initial state has no interval")
+
+
 def test_discordant_episodes_say_where_the_two_parted(tmp_path: Path) -> None:
     paths = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
     write_run(paths[0], run({"g/0": "10"}))
@@ -219,6 +264,38 @@ def test_curves_have_a_table_of_falls() -> None:
     report = build_report(Request(title="t", trainings={"Reaching": {"RL": [curve]}}))
     cells = table(report, "trainings-reaching")["RL: 0"]
     assert (cells["final"], cells["worst fall"]) == ("60.0", "30.0")
+
+
+def test_rates_of_a_curve_have_their_intervals() -> None:
+    curve = Curve(name="0", unit="step", steps=(0, 1, 2), success=(0.5, 0.9, 0.6), n=(50, 50, 50))
+    report = build_report(Request(title="t", trainings={"Reaching": {"RL": [curve]}}))
+    _, final, mean, *_, under = report.sections[0].tables[0].rows[0].cells
+    # Wilson's for 30 of 50 is 13.82 down and 12.39 up, for 25 of 50 13.36 either way, for 45 of 50
+    # 11.36 and 5.65. Of the mean: a quarter, half and a quarter of them, squared and added.
+    assert (final.text, final.interval) == ("60.0", "46.2 to 72.4")
+    assert (mean.text, mean.interval) == ("72.5", "65.1 to 77.9")
+    assert (final.note[:7], mean.note[:8]) == ("n = 50;", "n = 150;")
+    assert under.note.startswith("by luck up to ")
+
+
+def test_methods_of_several_trainings_have_verdicts_and_a_difference_over_trainings() -> None:
+    others = [
+        results({"g/0": "1" * 20, "h/0": "1" * n + "0" * (20 - n)}, policy_id="b", policy_digest=d)
+        for n, d in ((14, "x"), (16, "y"), (18, "z"))
+    ]
+    report = build_report(Request(title="t", runs={"SFT": [A], "RL": others}))
+    (finding,) = report.findings
+    # 20 of 40 against 34, 36 and 38 of 40.
+    assert finding.verdict == "BETTER"
+    assert finding.sentence.startswith("RL is BETTER than SFT by 40.0 points [")
+    assert "n = 40 initial states, 3 and 1 trainings" in finding.sentence
+    pairs = next(t for s in report.sections for t in s.tables if t.id.endswith("-pairs"))
+    row = dict(zip([c.name for c in pairs.columns], pairs.rows[0].cells, strict=True))
+    assert row["B - A, these tasks"].text == "+40.0"
+    over = row["B - A, new trainings"]
+    # Student's of 35, 40 and 45 points: 40 -+ 4.303 * 5 / sqrt(3).
+    assert (over.text, over.interval) == ("+40.0", "+27.6 to +52.4")
+    assert not report.discordant
 
 
 def test_methods_with_several_trainings_are_told_apart_by_how_steady_they_are() -> None:
@@ -353,6 +430,72 @@ def test_a_papers_table_has_our_rows_and_apart_from_them_the_published_ones(fold
     assert "RL, Goal: NOT THE SAME: base is 'b', published is '7B'" in report.sections[0].text[0]
 
 
+def test_a_method_of_ours_may_be_a_published_one_of_another_name(folder: Path) -> None:
+    (folder / "report.toml").rename(folder / "r.txt")
+    (folder / "r.txt").write_text(FILE + 'same = { SFT = "RL" }\n')
+    (folder / "paper.toml").write_text(
+        PAPER.replace('protocol = "theirs"', 'protocol = "theirs"\nprotocol_id = "p@1"').replace(
+            '"7B"', '"a"'
+        )
+    )
+    section = report_of_file(folder / "r.txt").sections[0]
+    # Policy a under p@1 is what was published; b is not, though its name is.
+    assert [line.partition(" [")[0] for line in section.text] == [
+        "SFT (published: RL), Goal: UNDECIDED: measured 50.0 %",
+        "SFT (published: RL), All: UNDECIDED: measured 75.0 %",
+        "RL, Goal: NOT THE SAME: base is 'b', published is 'a'.",
+    ]
+    with drawn(section.figures[0]) as canvas:
+        legend = canvas.axes[0].get_legend()
+        assert [text.get_text() for text in legend.get_texts()] == [
+            "SFT", "RL", "RL, published (a)"
+        ]  # fmt: skip
+
+
+def test_a_figure_over_steps_has_the_published_values_of_the_same_steps(folder: Path) -> None:
+    (folder / "report.toml").rename(folder / "r.txt")
+    steps = 'steps = { 0 = "SFT", 9 = "RL" }\nsame = { RL = "RL" }\n'
+    (folder / "r.txt").write_text(FILE + steps)
+    section = report_of_file(folder / "r.txt").sections[0]
+    with drawn(section.figures[0]) as canvas:
+        hollow = [line for line in canvas.axes[0].lines if line.get_markerfacecolor() == "none"]
+        places = [(list(line.get_xdata()), list(line.get_ydata())) for line in hollow]
+        assert places == [([9.0], [60.0]), ([9.0], [70.5])]
+    assert "hollow what is published" in section.figures[0].caption
+
+
+def test_a_papers_table_without_a_suite_is_of_published_rows_alone_and_says_so(
+    folder: Path,
+) -> None:
+    (folder / "report.toml").rename(folder / "r.txt")
+    ours = 'suite = "s"\nmethods = ["SFT", "RL"]\ncolumns = { Goal = "g/*", All = "*" }\n'
+    (folder / "r.txt").write_text(FILE.replace(ours, 'note = "A note."\n'))
+    section = report_of_file(folder / "r.txt").sections[0]
+    assert section.text == ("Published rows only: no run of vlabench is held against them.",)
+    (found,) = section.tables
+    assert [row.group for row in found.rows] == ["published: one view"]
+    assert [cell.text for cell in found.rows[0].cells] == ["RL", "60.0", "70.5", "500"]
+    assert found.notes[1:] == ("A note.", "Source: arXiv 0000.00000 (read).")
+    assert not section.figures
+
+
+def test_a_figure_of_ours_alone_is_not_drawn_again(folder: Path) -> None:
+    (folder / "report.toml").rename(folder / "r.txt")
+    (folder / "r.txt").write_text(FILE.replace('methods = ["SFT", "RL"]', 'methods = ["SFT"]'))
+    section = report_of_file(folder / "r.txt").sections[0]
+    assert (section.text, section.figures) == ((), ())
+    assert len(section.tables[0].rows) == 2
+
+
+def test_published_average_ranks_stand_beside_ours(folder: Path) -> None:
+    (folder / "report.toml").rename(folder / "r.txt")
+    (folder / "paper.toml").write_text(PAPER + "rank = 2.3\n")
+    found = report_of_file(folder / "r.txt").sections[0].tables[0]
+    assert found.columns[3].name == "average rank"
+    # Ours have one column of a group of tasks, so no rank.
+    assert [row.cells[3].text for row in found.rows] == ["-", "-", "2.3"]
+
+
 def test_a_papers_row_counts_the_episodes_that_its_columns_are_of(folder: Path) -> None:
     (folder / "report.toml").rename(folder / "r.txt")
     (folder / "r.txt").write_text(FILE.replace(', All = "*"', ""))
@@ -399,6 +542,26 @@ TRAININGS = 'trainings = [{{ name = "five tasks", curves = {} }}]\ntitle ='
         ("title =", TRAININGS.format("{}"), SettingError, "'five tasks' names no method"),
         ("title =", TRAININGS.format("{ A = [] }"), SettingError, "has a method without a log"),
         ('name = "RL"', 'name = "SFT"', SettingError, "[[methods]] has 'SFT' twice; expected each"),
+        (
+            "columns =",
+            'same = { PPO = "RL" }\ncolumns =',
+            SettingError,
+            "paper: same names 'PPO', expected a method of this table: SFT, RL",
+        ),
+        (
+            "columns =",
+            'same = { SFT = "PPO" }\ncolumns =',
+            PublishedError,
+            "paper: no row of 'PPO'; known: RL",
+        ),
+        ('suite = "s"\n', "", SettingError, "'paper' has columns, methods and no suite"),
+        ("columns =", "steps =", SettingError, "'paper' has suite 's' and no columns"),
+        (
+            "[[papers]]",
+            '[[papers]]\npublished = "paper"\n[[papers]]',
+            SettingError,
+            "[[papers]] has 'paper' twice; expected each",
+        ),
     ],
 )
 def test_a_wrong_file_gets_one_line(

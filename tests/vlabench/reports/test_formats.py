@@ -1,6 +1,8 @@
 """One table, the same in every format."""
 
 import csv
+import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -108,30 +110,88 @@ def test_latex_sets_what_is_special_to_it_as_it_is() -> None:
     )
 
 
-@pytest.mark.skipif(
-    not shutil.which("pdflatex"), reason="needs pdflatex; scripts/setup installs it"
-)
-def test_latex_compiles(tmp_path: Path) -> None:
-    strange = Table(
-        id="strange",
-        title="\\ { } % & # _ $ ~ ^ < > | ± \N{MULTIPLICATION SIGN} π τ ≥ ≤ \N{EN DASH} → é ž ₀ 中",
-        columns=TABLE.columns,
-        rows=TABLE.rows,
-    )
-    body = table_latex(TABLE) + table_latex(strange)
+def compiled(folder: Path, body: str, preamble: str = "") -> str:
+    """Return the log of a document in class article, whose text is 345 pt wide."""
+    if not shutil.which("pdflatex"):
+        missing = "needs pdflatex, which `scripts/setup tests` installs"
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
     document = (
-        "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{booktabs}\n"
-        f"\\begin{{document}}\n{body}\\end{{document}}\n"
+        "\\documentclass{article}\n\\usepackage{booktabs,graphicx}\n"
+        f"{preamble}\n\\begin{{document}}\n{body}\\end{{document}}\n"
     )
-    (tmp_path / "all.tex").write_text(document, "utf-8")
+    (folder / "all.tex").write_text(document, "utf-8")
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"],
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
         errors="replace",
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:]
-    assert "Overfull" not in done.stdout
-    assert (tmp_path / "all.pdf").stat().st_size > 1000
+    assert (folder / "all.pdf").stat().st_size > 1000
+    return done.stdout
+
+
+def assert_fits(log: str) -> None:
+    too_wide = [float(points) for points in re.findall(r"Overfull .hbox .([\d.]+)pt", log)]
+    assert max(too_wide, default=0) < 3
+    assert "Overfull \\vbox" not in log
+    assert "Float too large" not in log
+
+
+@pytest.mark.parametrize("preamble", ["", "\\usepackage[T1]{fontenc}"])
+def test_latex_compiles(tmp_path: Path, preamble: str) -> None:
+    strange = Table(
+        id="strange",
+        title="\\ { } % & # _ $ ~ ^ < > | ± \N{MULTIPLICATION SIGN} π τ ≥ ≤ \N{EN DASH} → é ž ₀ 中",
+        columns=TABLE.columns,
+        rows=[Row(cells=(Cell(text=start), *TABLE.rows[1].cells[1:])) for start in ("[1pt]", "*")],
+    )
+    assert_fits(compiled(tmp_path, table_latex(TABLE) + table_latex(strange), preamble))
+
+
+def test_every_table_of_the_report_fits_a_page_and_stays_readable(tmp_path: Path) -> None:
+    tables = sorted((Path(__file__).parents[3] / "reports" / "tables").glob("*.tex"))
+    assert len(tables) >= 20
+    widths = (
+        "\\let\\shrunk\\resizebox\n"
+        "\\renewcommand{\\resizebox}[3]"
+        "{\\sbox0{#3}\\typeout{WIDTH \\the\\wd0}\\shrunk{#1}{#2}{#3}}"
+    )
+    log = compiled(tmp_path, "".join(f"\\input{{{path}}}\\clearpage\n" for path in tables), widths)
+    assert_fits(log)
+    natural = [float(pt) for pt in re.findall(r"WIDTH ([\d.]+)pt", log)]
+    assert len(natural) >= len(tables)
+    assert max(natural) < 345 / 0.55  # of ten points, letters are more than 5.5 high
+
+
+def test_latex_has_intervals_under_their_numbers_and_names_its_packages() -> None:
+    lines = table_latex(TABLE).splitlines()
+    assert lines[1].startswith(r"% \usepackage{booktabs,graphicx}")
+    row = lines.index(r"ours\_1 \textbar{} a{*}b & \textbf{50.0} & -12.5 & 8 \\[-3pt]")
+    assert lines[row + 1] == (
+        r" & \scriptsize 25.0 to 75.0 & \scriptsize -50.0 to +25.0 &  \\[1pt]"
+    )
+
+
+def test_latex_breaks_long_names_and_tables_that_are_longer_than_a_page() -> None:
+    name = "SFT, four trainings (privileged, 4 trainings)"
+    rows = [Row(cells=(Cell(text=f"task {i}"), rate_cell(RATE))) for i in range(50)]
+    table = Table(
+        id="long",
+        title="Long",
+        columns=(Column(name="task"), Column(name=name, kind="rate")),
+        rows=tuple(rows),
+        notes=("A note.",),
+    )
+    text = table_latex(table)
+    assert [text.count(f"task {i} &") for i in range(50)] == [1] * 50
+    assert [line for line in text.splitlines() if "caption" in line] == [
+        r"\caption{Long (1 of 3)}\label{tab:long}",
+        r"\caption{Long (2 of 3)}",
+        r"\caption{Long (3 of 3)}",
+    ]
+    assert text.count(r"\addtocounter{table}{-1}") == 2  # one table has one number
+    assert text.count("A note.") == 1
+    assert max(len(line) for line in text.splitlines() if line.startswith(" & ")) < 40

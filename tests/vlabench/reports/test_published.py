@@ -1,10 +1,13 @@
 """Published numbers are those of their sources, and no more is said of them than their n allows."""
 
 import re
-from itertools import pairwise
+from dataclasses import replace
+from itertools import pairwise, product
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.stats import binom
 
 from vlabench.metrics.estimate import THESE_TASKS, Estimate
 from vlabench.reports.model import Column, Table
@@ -18,8 +21,10 @@ from vlabench.reports.published import (
     replication,
     rows_of,
 )
+from vlabench.reports.requests import read_report_file
 
-FOLDER = Path(__file__).parents[3] / "results" / "published"
+ROOT = Path(__file__).parents[3]
+FOLDER, REPORT = ROOT / "results" / "published", ROOT / "reports" / "report.toml"
 TABLES = find_published(FOLDER)
 SUITES = ("Spatial", "Object", "Goal", "Long", "Average")
 ONE_VIEW, OTHER = "LIBERO, OpenVLA-7B, one view", "LIBERO, other bases or rules"
@@ -148,6 +153,27 @@ def test_charts_are_said_to_be_charts() -> None:
             assert (row.status == "read off a chart") is chart, (name, row.method)
 
 
+def test_ranks_are_published_of_the_five_methods_without_pi0_fast() -> None:
+    table = TABLES["vla-rl-table-1"]
+    assert [(row.method, row.rank) for row in table.rows] == [
+        ("Diffusion Policy", 4.0),
+        ("Octo", 3.5),
+        ("OpenVLA", 3.5),
+        ("GRAPE", 2.3),
+        ("π0-FAST", None),
+        ("VLA-RL", 1.5),
+    ]
+    assert "Average ranks in the paper are of the five methods without π0-FAST." in table.notes
+    assert not [row.method for row in table.rows if "rank" in row.note]
+
+
+def test_the_report_shows_every_file_but_those_that_newer_numbers_replaced() -> None:
+    shown = {paper.published for paper in read_report_file(REPORT).papers}
+    assert set(TABLES) - shown == {"rlinf-libero-page", "tgrpo-v1"}
+    readme = (FOLDER / "README.md").read_text("utf-8")
+    assert "all of them but `rlinf-libero-page` and `tgrpo-v1`" in readme
+
+
 def test_files_name_no_place_that_a_reader_does_not_have() -> None:
     for path in FOLDER.iterdir():
         assert not re.search(r"shared|papers\.md|/home|/work|/tmp", path.read_text("utf-8"))
@@ -212,6 +238,7 @@ def test_a_good_file_is_read(path: Path) -> None:
         numbers={"Left": 90.0, "Right": 80.1, "Average": 85.1},
         n={"Left": 100, "Right": 100, "Average": 200},
         seeds=2,
+        rank=None,
         status="read",
         source="A paper, Table 1",
         protocol="100 steps",
@@ -252,6 +279,8 @@ def test_a_good_file_is_read(path: Path) -> None:
         ),
         ("n = 100", "n = 0", "row 'First': n is 0, expected 1 or more, or no such line"),
         ("seeds = 2", "seeds = 0", "row 'First': seeds is 0, expected 1 or more"),
+        ("seeds = 2", "rank = 0.5", "row 'First': rank is 0.5, expected 1, the best, or more"),
+        ("seeds = 2", "rank = nan", "row 'First': rank is nan, expected 1, the best, or more"),
         ("seeds = 2", "seeds = 3", "row 'First': n is 100 with 3 seeds, expected the episodes of"),
         ("n = 100", "n = 10.5", "row 'First': n is 10.5, expected a whole number"),
         (
@@ -354,13 +383,14 @@ SAME = {"method": "First", "base": "Base", "protocol": "openvla@1"}
 
 
 def test_equal_rates_of_many_episodes_replicate(path: Path) -> None:
-    # Wilson for 9000 of 10000 is 0.9 - 0.006033 and + 0.005727: together 0.008318 either way.
+    # Wilson for 9000 of 10000, with Student's 1.960083, is 0.9 - 0.006035 and + 0.005728: together
+    # 0.008320 either way.
     row = first(path, ("n = 100", "n = 10000"))
     found = replication(row, "Left", measured(0.9, 10000, 0.89, 0.91), claims=SAME)
     assert found.verdict is Agreement.REPLICATED
     assert found.difference is not None
-    assert found.difference.low == pytest.approx(-0.008318, abs=2e-6)
-    assert found.difference.high == pytest.approx(0.008318, abs=2e-6)
+    assert found.difference.low == pytest.approx(-0.008320, abs=1e-6)
+    assert found.difference.high == pytest.approx(0.008320, abs=1e-6)
     assert found.sentence == (
         "measured 90.0 % [89.0, 91.0] of n = 10000, published 90.0 % [89.4, 90.6] of n = 10000: "
         "+0.0 points [-0.8, +0.8]; 0 is in it, and it is within 3 points"
@@ -382,14 +412,15 @@ def test_the_margin_holds_on_both_sides(path: Path) -> None:
 
 
 def test_a_difference_whose_interval_leaves_out_0_differs(path: Path) -> None:
-    row = first(path)  # 90 of 100: 0.8256 to 0.9448; 50 of 100: 0.4038 to 0.5962
+    # With Student's 1.972017, 90 of 100: 0.8251 to 0.9450; 50 of 100: 0.4033 to 0.5967.
+    row = first(path)
     found = replication(row, "Left", measured(0.5, 100, 0.4, 0.6), claims=SAME)
     assert found.verdict is Agreement.DIFFERS
     assert found.difference is not None
-    # -0.4 - sqrt(0.0962**2 + 0.0448**2) and -0.4 + sqrt(0.0962**2 + 0.0744**2)
-    assert found.difference.low == pytest.approx(-0.5061, abs=2e-4)
-    assert found.difference.high == pytest.approx(-0.2784, abs=2e-4)
-    assert "-40.0 points [-50.6, -27.8]; the interval leaves out 0" in found.sentence
+    # -0.4 - sqrt(0.0967**2 + 0.0450**2) and -0.4 + sqrt(0.0967**2 + 0.0749**2)
+    assert found.difference.low == pytest.approx(-0.5067, abs=1e-4)
+    assert found.difference.high == pytest.approx(-0.2776, abs=1e-4)
+    assert "-40.0 points [-50.7, -27.8]; the interval leaves out 0" in found.sentence
 
 
 def test_better_than_published_differs_too(path: Path) -> None:
@@ -398,6 +429,23 @@ def test_better_than_published_differs_too(path: Path) -> None:
     assert found.verdict is Agreement.DIFFERS
     assert found.difference is not None
     assert found.difference.low > 0
+
+
+@pytest.mark.parametrize("n", [10, 50])
+def test_the_interval_of_a_difference_covers_it(path: Path, n: int) -> None:
+    """Over all outcomes of two samples; the normal quantile covers 30 and 90 % with 92.8 % only."""
+    row = first(path)
+    intervals = np.empty((n + 1, n + 1, 2))
+    for a, b in product(range(n + 1), repeat=2):
+        published = replace(row, numbers={"Left": 100 * a / n}, n={"Left": n})
+        gap = replication(published, "Left", measured(b / n, n), claims=SAME).difference
+        assert gap is not None
+        intervals[a, b] = gap.low - 1e-12, gap.high + 1e-12
+    for one, other in product((0.02, 0.3, 0.5, 0.9, 0.98), repeat=2):
+        weights = np.outer(*(binom.pmf(range(n + 1), n, rate) for rate in (one, other)))
+        low, high = intervals[..., 0], intervals[..., 1]
+        covered = weights[(low <= other - one) & (other - one <= high)].sum()
+        assert round(covered, 4) >= 0.935, (one, other)
 
 
 def test_few_episodes_decide_nothing(path: Path) -> None:
