@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import isfinite
 
 import numpy as np
 
@@ -180,10 +181,14 @@ def _methods_table(
 def _times(ratio: Estimate | None) -> Cell:
     if ratio is None:
         return Cell(text="-")
+    text, low, high = (
+        f"{number:.{digits}g}" if isfinite(number) else "unbounded"
+        for number, digits in ((ratio.value, 3), (ratio.low, 2), (ratio.high, 2))
+    )
     return Cell(
-        text=f"{ratio.value:.3g}",
-        value=ratio.value,
-        interval=f"{ratio.low:.2g} to {ratio.high:.2g}",
+        text=text,
+        value=ratio.value if isfinite(ratio.value) else None,
+        interval=f"{low} to {high}",
         note=f"n = {ratio.n}; {ratio.question}; {ratio.method}",
     )
 

@@ -331,6 +331,20 @@ def test_methods_with_several_trainings_are_told_apart_by_how_steady_they_are() 
     assert "times as stable as wild: not shown, with 3 and 3 trainings" in said
 
 
+def test_a_ratio_to_trainings_that_never_fell_is_said_to_have_no_bound() -> None:
+    def curves(*falls: float) -> list[Curve]:
+        return [
+            Curve(
+                name=str(f), unit="step", steps=(0, 1, 2), success=(0.5, 0.8, 0.8 - f), n=(100,) * 3
+            )
+            for f in falls
+        ]
+
+    trainings = {"steady": curves(0, -0.01, -0.02), "wild": curves(0.3, 0.2, 0.1)}
+    report = build_report(Request(title="t", trainings={"A": trainings}))
+    assert table(report, "trainings-a-stability")["wild"]["worst fall, times"] == "unbounded"
+
+
 @pytest.mark.parametrize(
     ("setting", "costs"),
     [("samples", ["GFLOPs", "ms"]), ("temperature", ["samples", "GFLOPs", "ms"])],
