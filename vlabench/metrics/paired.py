@@ -20,6 +20,7 @@ from vlabench.metrics.evidence import bounds, paired_evidence, unpaired_evidence
 from vlabench.metrics.power import pairs_needed, unpaired_needed
 from vlabench.metrics.significance import compact_letters, holm
 from vlabench.metrics.trainings import pooled, trainings_evidence
+from vlabench.metrics.wording import p_text, points_text
 from vlabench.record import Run, RunHeader
 from vlabench.table import Results, Table, results_of, unfinished
 
@@ -267,6 +268,7 @@ def _decide(found: Comparison, evidence: Evidence, rules: Rules) -> Comparison:
     found = replace(found, evidence=evidence)
     margin = f"{100 * rules.margin:g} points"
     rejected = p_value < 1 - rules.confidence
+    found = replace(found, notes=(*found.notes, *_groups_apart(found, evidence, rules)))
     within = -rules.margin < difference.low and difference.high < rules.margin
     small = (f"the whole interval is within {margin} of 0: real, and small",) if within else ()
     if difference.low > 0 and rejected:
@@ -283,6 +285,16 @@ def _decide(found: Comparison, evidence: Evidence, rules: Rules) -> Comparison:
         reason = f"the test does not reject that there is no difference (p = {p_value:.3g})"
     needed = _needed(evidence, rules)
     return replace(found, verdict=Verdict.UNDERPOWERED, reasons=(reason,), needed=needed)
+
+
+def _groups_apart(found: Comparison, evidence: Evidence, rules: Rules) -> list[str]:
+    """Say on which groups of tasks the two differ, which a verdict on all tasks may hide."""
+    return [
+        f"on {e.name} alone, {found.b} less {found.a} is {points_text(e.difference)}, p "
+        f"{p_text(e.p_adjusted, '= ')} after Holm over groups"
+        for e in evidence.groups
+        if e.p_adjusted < 1 - rules.confidence and not e.difference.low <= 0 <= e.difference.high
+    ]
 
 
 def _needed(evidence: Evidence, rules: Rules) -> More | None:

@@ -412,6 +412,17 @@ def test_repeats_of_a_state_are_no_independent_episodes_without_pairs_either() -
     assert group_letters([found]) == {"B": "a", "A": "a"}
 
 
+def test_a_group_on_which_runs_differ_is_named_where_all_tasks_together_do_not_tell() -> None:
+    one = run("0" * 40, "10" * 20)
+    other = run("1" * 10 + "0" * 30, "01" * 20)
+    groups = {"first": ["s/0"], "second": ["s/1"]}
+    (found,) = compare_all([one, other], names=["A", "B"], rules=Rules(groups=groups))
+    assert found.verdict is Verdict.UNDERPOWERED
+    (note,) = [note for note in found.notes if " alone, " in note]
+    assert note.startswith("on first alone, B less A is 25.0 points [")
+    assert note.endswith("p = 0.004 after Holm over groups")  # 2 * 2^-9
+
+
 # ---- methods of several trainings
 
 
