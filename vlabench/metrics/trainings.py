@@ -9,6 +9,7 @@ however many episodes each of them has: three of a method have two degrees of fr
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,33 +88,28 @@ def pooled(tables: Sequence[Table]) -> Table:
 
 def states_of(a: Table, b: Table) -> States:
     """Return the initial states that both met, and the mean success of each there."""
-    one, other = _means(a), _means(b)
-    keys = sorted(one.keys() & other.keys(), key=lambda key: (natural(key[0]), key[1:]))
-    tasks = tuple(dict.fromkeys(key[0] for key in keys))
-    codes = {name: code for code, name in enumerate(tasks)}
+    tasks = tuple(sorted({*a.tasks, *b.tasks}, key=natural))
+    (keys, one), (others, other) = _means(a, tasks), _means(b, tasks)
+    if not np.array_equal(keys, others):
+        keys, at, there = np.intersect1d(keys, others, assume_unique=True, return_indices=True)
+        one, other = one[at], other[there]
+    met, task = np.unique(keys["task"], return_inverse=True)
     return States(
-        tasks=tasks,
-        task=np.array([codes[key[0]] for key in keys], dtype=np.int64),
-        state=np.array([key[1] for key in keys], dtype=np.int64),
-        a=np.array([one[key] for key in keys]),
-        b=np.array([other[key] for key in keys]),
+        tasks=tuple(tasks[code] for code in met), task=task, state=keys["state"], a=one, b=other
     )
 
 
-def _means(table: Table) -> dict[tuple[str, int, int], float]:
-    """Return the mean success in every initial state: task, number, seed of the scene."""
+def _means(table: Table, tasks: Sequence[str]) -> tuple[NDArray[Any], Floats]:
+    """Return every initial state (place of its task in `tasks`, number, seed), and its success."""
     width = int(table.state.max(initial=0)) + 1
     codes, first, index = np.unique(
         table.task * width + table.state, return_index=True, return_inverse=True
     )
-    means = np.bincount(index, table.outcome) / np.bincount(index, minlength=len(codes))
-    names = [table.tasks[code] for code in table.task[first]]
-    seeds = table.seed[first].tolist()
-    return dict(
-        zip(
-            zip(names, table.state[first].tolist(), seeds, strict=True), means.tolist(), strict=True
-        )
-    )
+    places = np.array([tasks.index(name) for name in table.tasks], dtype=np.int64)
+    keys = np.empty(len(codes), dtype=[(name, "i8") for name in ("task", "state", "seed")])
+    keys["task"] = places[table.task[first]]
+    keys["state"], keys["seed"] = table.state[first], table.seed[first]
+    return keys, np.bincount(index, table.outcome) / np.bincount(index, minlength=len(codes))
 
 
 def sign_test(change: Floats) -> float:

@@ -15,6 +15,7 @@ from vlabench.metrics.evidence import counted, sums
 from vlabench.metrics.rates import rate_of
 from vlabench.metrics.significance import holm, unpaired_test
 from vlabench.metrics.trainings import pooled, sign_test, states_of
+from vlabench.metrics.variance import initial_states
 from vlabench.table import Results, Table, natural
 
 Globs = Mapping[str, str]
@@ -189,7 +190,8 @@ def told_apart(a: Method, b: Method, tasks: Sequence[str] | None, on_error: OnEr
         counted(m.table if tasks is None else only(m.table, tasks), on_error) for m in (a, b)
     )
     states = states_of(one, other)
-    if any(len(states_of(table, table).task) != len(states.task) for table in (one, other)):
+    met = (len(initial_states(table.task, table.state)[0]) for table in (one, other))
+    if any(count != len(states.task) for count in met):
         return unpaired_test(*sums(one), *sums(other))[0]
     return sign_test(states.change)
 
