@@ -11,7 +11,6 @@ from vlabench.cli.options import Json, Margin, OnErrorOption, Unpaired
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vlabench.reports.building import Request
     from vlabench.reports.model import Report, Section
 
 _OF_FILE = ("title", "curve", "sweep", "margin", "unpaired", "on_error")
@@ -99,7 +98,7 @@ def report(
     if stale := stale_files(out, files):
         _warn(f"not of this report, and still in {out}: {_few(stale, out)}; delete what is stale")
     if as_json:
-        print_json({"verdicts": _verdicts(found, request), "files": [str(file) for file in files]})
+        print_json({"verdicts": _verdicts(found), "files": [str(file) for file in files]})
         return
     _say(found, files)
 
@@ -127,16 +126,14 @@ def _few(paths: "Sequence[Path]", folder: Path) -> str:
     return ", ".join(names) + more
 
 
-def _verdicts(found: "Report", request: "Request") -> list[dict[str, object]]:
+def _verdicts(found: "Report") -> list[dict[str, object]]:
     """Return the verdicts with their numbers, in the shape of `vlabench compare --json`."""
     from dataclasses import asdict
 
-    from vlabench.reports.requests import comparisons_of
-
-    numbers = comparisons_of(request)
     return [
-        {"where": f.where, "sentence": f.sentence, **asdict(numbers[f.where, f.sentence])}
+        {"where": f.where, "sentence": f.sentence, **asdict(f.comparison)}
         for f in found.findings
+        if f.comparison
     ]
 
 

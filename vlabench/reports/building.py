@@ -141,6 +141,7 @@ def _findings(board: Board, found: Sequence[Comparison]) -> list[Finding]:
             sentence=sentence(c),
             reasons=(*c.reasons, *c.notes) if c.verdict is not Verdict.NOT_COMPARABLE else c.notes,
             where=board.where,
+            comparison=c,
         )
         for c in found
         if c.a == found[0].a

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from vlabench.metrics.comparison import Comparison
 from vlabench.metrics.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -137,12 +138,14 @@ class Finding:
         sentence: With its numbers.
         reasons: Why, one sentence each.
         where: Suite and protocol.
+        comparison: Which it is the answer of.
     """
 
     verdict: str
     sentence: str
     reasons: tuple[str, ...] = ()
     where: str = ""
+    comparison: Comparison | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,14 +23,13 @@ from os.path import normpath
 from pathlib import Path
 
 from vlabench.errors import RecordError, SettingError, UnknownNameError
-from vlabench.metrics.comparison import Comparison, Rules
+from vlabench.metrics.comparison import Rules
 from vlabench.metrics.counts import OnError
 from vlabench.metrics.curves import Curve
-from vlabench.metrics.wording import sentence
 from vlabench.recipe import fill
 from vlabench.record import UNKNOWN
 from vlabench.reports.boards import Board, make_boards
-from vlabench.reports.building import Request, build_report, comparisons
+from vlabench.reports.building import Request, build_report
 from vlabench.reports.logs import read_curve
 from vlabench.reports.model import Report, Section
 from vlabench.reports.papers import Paper, paper_section, published_section
@@ -353,16 +352,6 @@ def parts_of_file(path: Path) -> tuple[Request, list[Section]]:
         for paper in found.papers
     ]
     return request, sections
-
-
-def comparisons_of(request: Request) -> dict[tuple[str, str], Comparison]:
-    """Return the comparisons that a report rests on, by where and in which sentence it has them."""
-    shown = {name: runs for name, runs in request.runs.items() if name not in request.papers_only}
-    return {
-        (board.where, sentence(c)): c
-        for board in make_boards(shown, request.groups, request.aside)
-        for c in comparisons(board, request.rules)
-    }
 
 
 def _paper(
