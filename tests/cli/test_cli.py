@@ -144,6 +144,10 @@ def test_two_processes_cannot_write_one_run(tmp_path: Path) -> None:
         (["--repeats", "0"], "repeats is 0; it must be at least 1"),
         (["--seed", "-1"], "seed is -1; it must be at least 0"),
         (["--workers", "0"], "--workers"),
+        (["--workers", "two"], "--workers is 'two', expected a whole number"),
+        (["--retries"], "no such option: --retries (Possible options: --repeats,"),
+        (["--video", "maybe"], "--video: 'maybe' is not one of 'none', 'failures', 'all'"),
+        (["--episodes"], "option '--episodes' requires an argument"),
         (["--watchdog", "-1"], "--watchdog"),
         (["--max-errors", "0"], "--max-errors"),
         (["--set", "chunk"], "'chunk' is not of the form key=value"),
@@ -166,9 +170,37 @@ def test_bad_input_gets_one_clear_line_and_exit_2(
     done = vlabench(*POINT, "--episodes", "1", *arguments, cwd=tmp_path)  # the last one counts
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("vlabench: ")
+    assert done.stderr.count("\n") == 1
     assert foreign.read_text() == "somebody's notes\n"
     assert not list(tmp_path.glob("results/**/*.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rnu"], "no such command 'rnu'. Did you mean 'run'? (see `vlabench --help`)"),
+        (["run", "--policy", "random"], "missing option '--suite' (see `vlabench run --help`)"),
+        (["list"], "missing argument 'what'. Choose from: suites, tasks,"),
+        (["compare", "a", "b", "--margin", "wide"], "--margin is 'wide', expected a number"),
+        (["power", "--rate", "104"], "--rate 104 is impossible"),
+    ],
+)
+def test_a_command_line_that_cannot_be_read_gets_one_line_and_exit_2(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    done = vlabench(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"vlabench: {message}")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [[], ["demos"], ["protocol"]])
+def test_nothing_but_a_group_of_commands_gets_its_help(command: list[str], tmp_path: Path) -> None:
+    done = vlabench(*command, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Usage: vlabench")
+    assert "Commands:" in done.stderr
 
 
 def test_a_file_of_another_plan_is_refused_and_left_alone(tmp_path: Path) -> None:

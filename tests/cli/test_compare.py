@@ -99,6 +99,18 @@ def test_several_files_of_one_name_are_trainings_of_one_method(worse: Path, tmp_
     assert any("all, trainings like these" in line for line in rest)
 
 
+def test_a_folder_is_all_its_runs(worse: Path, tmp_path: Path) -> None:
+    again = altered(EXPERT, tmp_path / "again.jsonl", "again", {"success": "failure"}, 4)
+    theirs = f"theirs={EXPERT}"
+    named = vlabench("compare", f"mine={tmp_path}", theirs)
+    assert named.exit_code == 0
+    each = vlabench("compare", f"mine={again}", f"mine={worse}", theirs)
+    assert named.stdout == each.stdout
+    assert vlabench("compare", tmp_path).stdout == vlabench("compare", again, worse).stdout
+    nothing = vlabench("compare", tmp_path / "nowhere", EXPERT)
+    assert str(nothing.exception) == f"{tmp_path / 'nowhere'} is no file and no folder"
+
+
 def test_one_training_twice_or_one_method_alone_is_refused(worse: Path) -> None:
     done = vlabench("compare", f"mine={worse}", f"mine={worse}", EXPERT)
     assert done.exit_code == 2

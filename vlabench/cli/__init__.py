@@ -22,6 +22,7 @@ from vlabench.cli import (
     sweep,
     training,
 )
+from vlabench.cli.arguments import refusal
 from vlabench.errors import VlabenchError
 
 app = typer.Typer(
@@ -52,7 +53,10 @@ training.register(app)
 def main() -> None:
     """Run the command line and exit with its status."""
     try:
-        app()
+        sys.exit(app(prog_name="vlabench", standalone_mode=False))
+    except typer.TyperException as error:
+        print(refusal(error), file=sys.stderr)
+        sys.exit(2)
     except VlabenchError as error:
         print(f"vlabench: {error}", file=sys.stderr)
         sys.exit(2)

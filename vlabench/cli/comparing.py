@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 Runs = Annotated[
     list[str],
     typer.Argument(
-        help="Results files, the reference first. NAME=FILE names one; several files of one NAME "
-        "are trainings of one method.",
+        help="Results files, or folders of them, the reference first. NAME=FILE names one; several "
+        "files of one NAME are trainings of one method.",
         metavar="A B [C...]",
     ),
 ]
@@ -87,10 +87,11 @@ def compare(
 def _methods(arguments: Sequence[str]) -> "dict[str, list[Results]]":
     """Read the runs of each method; one that is not named is a method of its own."""
     from vlabench.cli.verdicts import run_names
-    from vlabench.reports.requests import split_name
+    from vlabench.reports.requests import results_files, split_name
     from vlabench.store import read_results
 
-    given = [split_name(argument) for argument in arguments]
+    named = [split_name(argument) for argument in arguments]
+    given = [(name, file) for name, path in named for file in results_files(path)]
     loaded = [read_results(path, hashed=False) for _, path in given]
     names = iter(
         run_names(

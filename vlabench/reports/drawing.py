@@ -134,12 +134,13 @@ def curves_figure(id_: str, curves: Mapping[str, Sequence[Curve]]) -> Figure:
     def draw(canvas: "Canvas") -> None:
         axes = canvas.subplots()
         for number, (method, each) in enumerate(curves.items()):
+            colour, marker = _look(number)
             for place, curve in enumerate(each):
                 axes.plot(
                     curve.steps,
                     [100 * s for s in curve.success],
-                    color=COLOURS[number % len(COLOURS)],
-                    marker=_MARKERS[number % len(_MARKERS)],
+                    color=colour,
+                    marker=marker,
                     markersize=3,
                     linewidth=1.2,
                     alpha=0.9,
@@ -196,7 +197,7 @@ def _dots(
     line: bool = False,
 ) -> None:
     """Draw rates: with their intervals, or hollow where n is unknown."""
-    colour, marker = COLOURS[number % len(COLOURS)], _MARKERS[number % len(_MARKERS)]
+    colour, marker = _look(number)
     known = [(x, e) for x, e in points if isinstance(e, Estimate)]
     bare = [(x, e) for x, e in points if not isinstance(e, Estimate)]
     if known:
@@ -245,6 +246,12 @@ def _bars(
         error_kw={"linewidth": 1, "capsize": 2},
         label=_plain(label),
     )
+
+
+def _look(number: int) -> tuple[str, str]:
+    """Return a method's colour and marker: where colours begin again, each has another marker."""
+    again, place = divmod(number, len(COLOURS))
+    return COLOURS[place], _MARKERS[(place + again) % len(_MARKERS)]
 
 
 def _plain(name: str) -> str:

@@ -4,12 +4,13 @@ import csv
 import io
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from vlabench.errors import MissingExtraError, RecordError
 from vlabench.reports.latex import table_latex
 from vlabench.reports.markdown import markdown_of
-from vlabench.reports.model import Report, Table
+from vlabench.reports.model import Cell, Report, Table
 
 _Job = tuple[list[Path], Callable[..., None]]
 FORMATS = ("md", "html", "tex", "csv", "png", "pdf")
@@ -67,33 +68,26 @@ def table_csv(table: Table) -> str:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["group", *(name for c in table.columns for name in _csv_names(c.name, c.kind))]
-    )
+    wide = [
+        column.kind in ("rate", "points") or any(row.cells[place].interval for row in table.rows)
+        for place, column in enumerate(table.columns)
+    ]
+    names = (_csv_names(c.name, wide=w) for c, w in zip(table.columns, wide, strict=True))
+    writer.writerow(["group", *chain.from_iterable(names)])
     for row in table.rows:
-        cells = [
-            part
-            for column, cell in zip(table.columns, row.cells, strict=True)
-            for part in _csv_cells(column.kind, cell.text, cell.interval, cell.note)
-        ]
-        writer.writerow([row.group, *cells])
+        cells = (_csv_cells(cell, wide=w) for cell, w in zip(row.cells, wide, strict=True))
+        writer.writerow([row.group, *chain.from_iterable(cells)])
     return text.getvalue()
 
 
-def _csv_names(name: str, kind: str) -> list[str]:
-    return (
-        [name]
-        if kind in ("text", "number")
-        else [name, f"{name}, low", f"{name}, high", f"{name}, about"]
-    )
+def _csv_names(name: str, *, wide: bool) -> list[str]:
+    return [name, f"{name}, low", f"{name}, high", f"{name}, about"] if wide else [name]
 
 
-def _csv_cells(kind: str, text: str, interval: str, note: str) -> list[str]:
-    shown = "" if text == "-" else text
-    if kind in ("text", "number"):
-        return [shown]
-    low, _, high = interval.partition(" to ")
-    return [shown, low, high, note]
+def _csv_cells(cell: Cell, *, wide: bool) -> list[str]:
+    shown = "" if cell.text == "-" else cell.text
+    low, _, high = cell.interval.partition(" to ")
+    return [shown, low, high, cell.note] if wide else [shown]
 
 
 def _jobs(report: Report, out: Path, formats: Collection[str]) -> Iterator[_Job]:

@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import matplotlib
+import matplotlib.figure
 import pytest
 
+from vlabench.metrics import Estimate
+from vlabench.reports.drawing import success_figure
 from vlabench.reports.figures import save_figure, svg_of
 from vlabench.reports.model import Figure
 
@@ -63,6 +65,20 @@ def test_drawing_leaves_matplotlibs_settings_alone(tmp_path: Path) -> None:
     save_figure(figure(), tmp_path / "one.pdf")
 
     assert dict(matplotlib.rcParams) == before
+
+
+def test_twenty_methods_look_different() -> None:
+    rate = Estimate(value=0.5, low=0.4, high=0.6, n=80, method="Wilson 95%", question="these tasks")
+    canvas = matplotlib.figure.Figure()
+    success_figure("success", "libero", {f"m{i}": {"all tasks": rate} for i in range(20)}).draw(
+        canvas
+    )
+    looks = {
+        (line.get_color(), line.get_marker())
+        for container in canvas.axes[0].containers
+        for line in [container.lines[0]]
+    }
+    assert len(looks) == 20
 
 
 def test_an_svg_is_the_same_twice_and_shares_no_id_with_another() -> None:

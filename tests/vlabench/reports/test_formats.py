@@ -103,6 +103,16 @@ def test_csv_has_numbers_and_the_ends_of_intervals() -> None:
     assert rows[1]["goal, about"] == ""
 
 
+def test_csv_keeps_the_interval_of_a_plain_number() -> None:
+    columns = (Column(name="GFLOPs", kind="number"), Column(name="n", kind="number"))
+    cost = Cell(text="1.31", value=1.31, interval="1.30 to 1.32", note="n = 8; a mean")
+    table = Table(id="t", title="Cost", columns=columns, rows=(Row(cells=(cost, Cell(text="8"))),))
+    assert table_csv(table).splitlines() == [
+        'group,GFLOPs,"GFLOPs, low","GFLOPs, high","GFLOPs, about",n',
+        ",1.31,1.30,1.32,n = 8; a mean,8",
+    ]
+
+
 def test_latex_sets_what_is_special_to_it_as_it_is() -> None:
     assert latex_text("50 % of a_b & {c} \\ ~x^2 π₀") == (
         r"50 \% of a\_b \& \{c\} \textbackslash{} \textasciitilde{}x\textasciicircum{}2 "
