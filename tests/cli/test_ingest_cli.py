@@ -210,3 +210,11 @@ def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
         done = vlabench("ingest", DATA / "vla_eval_aggregate.json", "--json", "--out", path)
         assert json.loads(done.stdout)["header"]["ingested"]["format"] == "vla-eval"
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_where_initial_states_are_unknown_nobody_is_told_to_repeat_them(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    assert vlabench("ingest", REAL / UNKNOWN[0], "--out", path).exit_code == 0
+    said = vlabench("stability", path).stdout
+    assert "unknown: the file does not say which episodes had one initial state" in said
+    assert "--repeats" not in said

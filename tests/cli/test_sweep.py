@@ -206,6 +206,14 @@ def test_a_training_log_has_success_against_steps(tmp_path: Path) -> None:
     assert (tmp_path / "scaling.png").exists()
 
 
+@pytest.mark.parametrize("option", [["--at", "1,2"], ["--axis", "step"]])
+def test_a_training_log_has_places_of_its_own(option: list[str], tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("step,success,success_n\n0,0.1,50\n1,0.5,50\n2,0.6,50\n")
+    done = vlabench("scaling", "--curve", "log.csv", *option, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"vlabench: {option[0]} is for results files; a training log has")
+
+
 def test_errors_stop_the_reading_until_it_is_said_what_they_are(
     swept: tuple[Path, str, str], tmp_path: Path
 ) -> None:

@@ -181,6 +181,11 @@ def scaling(
 
     if bool(runs) == bool(curve):
         raise RecordError("give results files, or training logs with --curve; one of both")
+    if curve and (axis or at):
+        raise RecordError(
+            f"{'--axis' if axis else '--at'} is for results files; a training log has its steps in "
+            "its first column"
+        )
     if curve:
         series = series_of_curves([read_curve(path, column) for path in curve])
         title = ", ".join(path.parent.name or path.stem for path in curve)

@@ -114,12 +114,16 @@ class Stability:
         return self.purchases[0]
 
 
+_UNKNOWN_STATES = "the file does not say which episodes had one initial state"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Design:
     """Success by task, each `[trainings, states, repeats]`."""
 
     cells: tuple[Floats, ...]
     left_out: int
+    again: str  # how each initial state could be met twice
 
     @property
     def trainings(self) -> int:
@@ -225,10 +229,13 @@ def _design(runs: Sequence[Run | Results], on_error: OnError) -> _Design:
             f"{errors} of {sum(len(table.outcome) for table in tables)} episodes are errors; say "
             "what they count as: --on-error exclude or as-failure"
         )
-    return _sorted(tables, on_error)
+    ingested = runs[0].header.ingested
+    unknown = ingested is not None and not ingested.states_known
+    again = _UNKNOWN_STATES if unknown else "run each initial state twice, --repeats 2"
+    return _sorted(tables, on_error, again)
 
 
-def _sorted(tables: Sequence[Table], on_error: OnError) -> _Design:
+def _sorted(tables: Sequence[Table], on_error: OnError, again: str) -> _Design:
     outcome = np.stack([table.outcome for table in tables])
     if on_error == "as-failure":
         outcome = np.maximum(outcome, 0)
@@ -252,7 +259,7 @@ def _sorted(tables: Sequence[Table], on_error: OnError) -> _Design:
             f"{short[0]} has fewer than two initial states in which every episode ended; variance "
             "needs two: --episodes 2 or more"
         )
-    return _Design(cells, int((ended != repeats).sum()))
+    return _Design(cells, int((ended != repeats).sum()), again)
 
 
 def _refuse_other_method(first: Run | Results, run: Run | Results) -> None:
@@ -445,7 +452,7 @@ def _components(
     design: _Design, parts: dict[str, Pivot], confidence: float
 ) -> tuple[Component, ...]:
     many, again = design.trainings > 1, design.repeats > 1
-    repeats = "" if again else "run each initial state twice, --repeats 2"
+    repeats = "" if again else design.again
     trainings = "" if many else "add a run of another trained seed"
     left = {
         (True, True): "which initial states a training solves",
@@ -486,7 +493,10 @@ def _component(
 def _purchases(design: _Design, parts: dict[str, Pivot], confidence: float) -> tuple[Purchase, ...]:
     unknown: dict[What, str] = {}
     if design.repeats == 1:
-        unknown["repeats"] = "each initial state was run once; never more than states give"
+        once = (
+            design.again if design.again == _UNKNOWN_STATES else "each initial state was run once"
+        )
+        unknown["repeats"] = f"{once}; never more than states give"
     if design.trainings == 1:
         unknown["trainings"] = "there is one training"
     whats: tuple[What, ...] = ("states", "repeats", "trainings")

@@ -74,6 +74,7 @@ def html_of(report: Report, folder: Path = Path()) -> str:
         script=Markup(script),
         svg_of=lambda figure: Markup(svg_of(figure)),
         episodes=episodes,
+        filmed=sum(any(side["video"] for side in episode["sides"]) for episode in episodes),
         films=films,
         data=Markup(_json({"rate": FRAMES_PER_SECOND, "episodes": episodes})),
     )

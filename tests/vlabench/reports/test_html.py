@@ -503,6 +503,7 @@ def test_episodes_are_found_by_a_filter(open_page: Open) -> None:
     expect(master.locator("output")).to_have_text("3 of 45 episodes")
     keys = master.locator(".key").all_inner_texts()
     assert keys == ["libero-goal/2#1", "libero-goal/7#2", "libero-goal/2#4"]  # 12, 27 and 42
+    expect(page.locator("#episodes .prose")).to_contain_text("“filmed” finds the one with films")
     master.get_by_label("Filter").fill("filmed")
     expect(master.locator("output")).to_have_text("1 of 45 episodes")
     master.get_by_label("Filter").fill("unheard of")
