@@ -135,6 +135,28 @@ def test_a_grid_of_two_settings_is_a_line_for_each_value_of_the_second(tmp_path:
     assert labels == ["temperature=0.5", "temperature=8"]
 
 
+def test_with_repeats_a_sweep_says_what_a_perfect_choice_among_episodes_reaches(
+    tmp_path: Path,
+) -> None:
+    command = ["sweep", "--suite", "point-reach", "--policy", "sft", "--workers", "1"]
+    settings = ["samples=1,2,4", "temperature=4", "verifier=consensus"]
+    sets = [word for each in settings for word in ("--set", each)]
+    done = vlabench(
+        *command, *sets, "--episodes", "3", "--repeats", "2", "--out", ".", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "best of as many: a perfect choice among as many whole episodes" in done.stdout
+    with (tmp_path / "scaling.csv").open() as file:
+        one, two, four = csv.DictReader(file)
+    assert one["best_of"] == one["success"]
+    runs = read_run(tmp_path / "samples=1.jsonl").episodes
+    solved = {
+        (r.episode.task_id, r.episode.init_index) for r in runs if str(r.outcome) == "success"
+    }
+    assert float(two["best_of"]) == pytest.approx(len(solved) / 6, abs=1e-5)
+    assert four["best_of"] == ""
+
+
 def test_scaling_says_the_same_of_the_runs_and_places_them_where_it_is_told(
     swept: tuple[Path, str, str],
 ) -> None:

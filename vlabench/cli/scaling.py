@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from vlabench.errors import RecordError
+from vlabench.metrics.estimate import Estimate
 from vlabench.metrics.scaling import Point, Scaling
 from vlabench.metrics.wording import law_sentences, scaling_sentence
 from vlabench.reports.figures import save_figure
@@ -14,8 +15,8 @@ from vlabench.reports.series import Series, scaling_figure
 
 _COLUMNS = (
     "series", "axis", "x", "n", "success", "success_low", "success_high", "monotone",
-    "oracle", "oracle_low", "oracle_high", "samples", "flops", "milliseconds", "front",
-    "policy",
+    "oracle", "oracle_low", "oracle_high", "best_of", "best_of_low", "best_of_high",
+    "samples", "flops", "milliseconds", "front", "policy",
 )  # fmt: skip
 
 
@@ -38,6 +39,12 @@ def print_scaling(series: Sequence[Series], written: Sequence[Path], *, as_json:
         out.print(
             "oracle: an episode counts if it succeeded at this point or before; luck alone makes "
             "it grow. front: no other point succeeds as often for less of this cost",
+            soft_wrap=True,
+        )
+    if any(point.best_of for each in series for point in each.scaling.points):
+        out.print(
+            "best of as many: a perfect choice among as many whole episodes of the first point as "
+            "a decision here has times its candidates; known as far as --repeats goes",
             soft_wrap=True,
         )
     for path in written:
@@ -84,7 +91,7 @@ def _rows(found: Scaling) -> list[dict[str, object]]:
 
 
 def _row(axis: str, point: Point) -> dict[str, object]:
-    success, oracle = point.success, point.oracle
+    success, oracle, best = point.success, point.oracle, point.best_of
     row: dict[str, object] = {
         axis: f"{point.x:g}",
         "n": success.n,
@@ -93,7 +100,8 @@ def _row(axis: str, point: Point) -> dict[str, object]:
         "monotone": f"{point.monotone:.1%}",
     }
     if oracle is not None:
-        row["oracle"] = f"{oracle.value:.1%} [{oracle.low:.1%}, {oracle.high:.1%}]"
+        row["oracle"] = _bound(oracle)
+        row["best of as many"] = _bound(best)
         row["samples"] = _amount(point.samples)
         row["FLOPs"] = _amount(point.flops)
         row["ms"] = _amount(point.milliseconds)
@@ -101,18 +109,24 @@ def _row(axis: str, point: Point) -> dict[str, object]:
     return row
 
 
+def _bound(found: Estimate | None) -> str:
+    return f"{found.value:.1%} [{found.low:.1%}, {found.high:.1%}]" if found else "-"
+
+
 def _amount(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
 
 
 def _csv_row(series: Series, point: Point) -> dict[str, object]:
-    oracle = point.oracle
+    oracle, best = point.oracle, point.best_of
     cells = {
         "series": series.label, "axis": series.scaling.axis, "x": point.x, "n": point.success.n,
         "success": point.success.value, "success_low": point.success.low,
         "success_high": point.success.high, "monotone": point.monotone,
         "oracle": oracle and oracle.value, "oracle_low": oracle and oracle.low,
-        "oracle_high": oracle and oracle.high, "samples": point.samples, "flops": point.flops,
+        "oracle_high": oracle and oracle.high, "best_of": best and best.value,
+        "best_of_low": best and best.low, "best_of_high": best and best.high,
+        "samples": point.samples, "flops": point.flops,
         "milliseconds": point.milliseconds, "front": " ".join(point.front),
         "policy": point.policy,
     }  # fmt: skip

@@ -100,7 +100,8 @@ def sweep(
 
     vlabench sweep --suite point-reach --policy sft --set temperature=0.5,1,2,4
 
-    The same command again goes on where the last one stopped, longer lists add points.
+    The same command again goes on where the last one stopped, longer lists add points. With
+    --repeats 8 it also says what a perfect choice among up to 8 whole episodes would reach.
     """
     from vlabench.cli.running import finished_well, follow_to_end, require_positive
     from vlabench.evaluation import prepare

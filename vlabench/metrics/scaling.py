@@ -14,6 +14,10 @@ neural scaling is described with (Hestness et al. 2017, arXiv:1712.00409).
 what a perfect choice among the runs recorded would get, episode by episode. It says nothing about a
 perfect choice among the candidates within a decision, of which records hold the executed one only;
 and it grows by luck alone, since a policy that draws anew gets another try at every point.
+
+*The best of N* is the bound that luck alone sets: success of a perfect choice among N whole
+episodes of the first point, where N is how many times as many candidates a decision has (pass@k of
+Chen et al. 2021, arXiv:2107.03374, equation 1). It takes N repeats of each initial state.
 """
 
 from collections.abc import Sequence
@@ -21,8 +25,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 from math import fsum, isfinite, isnan
-from statistics import NormalDist
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,19 +33,15 @@ from vlabench.errors import RecordError
 from vlabench.metrics.counts import OnError
 from vlabench.metrics.curves import Curve
 from vlabench.metrics.estimate import Estimate
-from vlabench.metrics.intervals import edged_wilson, normal_quantile, student
+from vlabench.metrics.intervals import edged_wilson, normal_quantile
+from vlabench.metrics.law import Law, law_of
 from vlabench.metrics.pivots import Floats
+from vlabench.metrics.points import IndependentPoints, PairedPoints, Points
 from vlabench.metrics.stability import refuse_other_plan
-from vlabench.metrics.variance import initial_states, over_these_tasks, rate_on_these_tasks
 from vlabench.record import Run
 from vlabench.table import Ints, Results, results_of
 
 _SEED = 20_240_316
-_RESAMPLES = 2_000
-_MANY = 500
-"""States from which sums over them are taken to be normal."""
-_EXPONENTS = np.geomspace(0.02, 8, 240)
-"""Values of b that are tried, 2.5 % apart."""
 _LAW_POINTS = 4
 """Points that a law with three parameters needs to be more than a drawing through them."""
 
@@ -69,6 +68,9 @@ class Point:
         flops: Floating-point operations for a decision; None where unknown.
         milliseconds: Of the policy, for a decision; None for a curve.
         oracle: Success of a perfect choice among the points up to here; None for a curve.
+        best_of: Success of a perfect choice among as many episodes of the first point as decisions
+            have times its candidates; None where these are everywhere as many, or initial states
+            were not met so often there.
         front: Costs by which no other point succeeds as often for less; of those that are known
             and not the same everywhere.
     """
@@ -81,33 +83,8 @@ class Point:
     flops: float | None = None
     milliseconds: float | None = None
     oracle: Estimate | None = None
+    best_of: Estimate | None = None
     front: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Law:
-    """error = a N^-b + c.
-
-    Attributes:
-        a: The error that N = `unit` still has and more would remove.
-        b: How fast: each doubling leaves 2^-b of it.
-        c: The error that stays.
-        unit: What N is counted in, the smallest positive x.
-        off: Largest distance between the law and a rate, a share.
-        fits: Whether the law passes through intervals of all points, made as wide as it takes for
-            all of them to hold together (Bonferroni).
-    """
-
-    a: Estimate
-    b: Estimate
-    c: Estimate
-    unit: float
-    off: float
-    fits: bool
-
-    def success(self, x: Floats) -> Floats:
-        """Return the fitted success rate, `[k] -> [k]`."""
-        return _law_success(x / self.unit, self.a.value, self.b.value, self.c.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +175,19 @@ def scaling_of_runs(
         )
         for k, (x, run) in enumerate(zip(places, found, strict=True))
     ]
+    points = _with_best_of(points, paired, confidence)
     return _describe(axis, paired, places, points, left_out, confidence)
+
+
+def _with_best_of(points: Sequence[Point], data: PairedPoints, confidence: float) -> list[Point]:
+    """Add what a perfect choice among whole episodes would reach, where there are several."""
+    candidates = known_costs(points, "samples")
+    if not candidates or data.repeats == 1:
+        return list(points)
+    return [
+        replace(point, best_of=data.best_of(round(count / candidates[0]), confidence))
+        for point, count in zip(points, candidates, strict=True)
+    ]
 
 
 def scaling_of_curve(curve: Curve, *, confidence: float = 0.95) -> Scaling:
@@ -229,7 +218,7 @@ def scaling_of_curve(curve: Curve, *, confidence: float = 0.95) -> Scaling:
         )
         for k, x in enumerate(curve.steps)
     ]
-    data = _Independent(rates, n)
+    data = IndependentPoints(rates, n)
     return _describe(curve.unit, data, np.array(curve.steps), points, 0, confidence)
 
 
@@ -239,140 +228,6 @@ class _Cost(NamedTuple):
     samples: float | None
     flops: float | None
     milliseconds: float | None
-
-
-class _Data(Protocol):
-    """Rates along an axis, the episodes behind each, and what is known of their noise."""
-
-    rates: Floats
-    n: Ints
-    resampling: str
-
-    @property
-    def size(self) -> int: ...
-    def resample(self, rng: np.random.Generator) -> Floats: ...
-    def slope(self, weights: Floats, confidence: float) -> tuple[float, float, str]: ...
-    def p_value(self, weights: Floats, rng: np.random.Generator) -> float: ...
-
-
-class _Paired:
-    """The same episodes at every point.
-
-    Args:
-        episodes: 0 or 1, `[n, points]`.
-        task: Of each episode, `[n]`, from 0 up.
-        state: Its initial state, `[n]`.
-    """
-
-    resampling = "bootstrap over initial states"
-
-    def __init__(self, episodes: Floats, task: Ints, state: Ints) -> None:
-        self.episodes, self._task, self._state = episodes, task, state
-        of, index = initial_states(task, state)
-        repeats = np.bincount(index)
-        columns = [np.bincount(index, column) / repeats for column in episodes.T]
-        self._means = np.stack(columns, axis=1)  # [states, points]
-        _, self._of = np.unique(of, return_inverse=True)
-        sizes = np.bincount(self._of)
-        self._weights = 1 / (sizes[self._of] * len(sizes))
-        self.rates = self._weights @ self._means
-        self.n = np.full(len(self.rates), len(episodes))
-
-    @property
-    def size(self) -> int:
-        return len(self.episodes)
-
-    def rate(self, success: Floats, confidence: float) -> Estimate:
-        return rate_on_these_tasks(success, self._task, self._state, confidence=confidence)
-
-    def resample(self, rng: np.random.Generator) -> Floats:
-        """Draw one state less than there are within each task, which leaves variances unbiased.
-
-        Rao & Wu 1988, JASA 83:231-241. `[_RESAMPLES, points]`.
-        """
-        tasks = int(self._of.max()) + 1
-        drawn = [_resampled_mean(self._means[self._of == task], rng) for task in range(tasks)]
-        return np.asarray(sum(drawn)) / tasks
-
-    def slope(self, weights: Floats, confidence: float) -> tuple[float, float, str]:
-        """Interval of a mean of slopes, one for each episode.
-
-        Half a state that moves as far as possible is added in each direction, so that a sample in
-        which none moved is not certain (Agresti & Min 2005, SiM 24:729-740).
-        """
-        mean = over_these_tasks(self.episodes @ weights, self._task, self._state)
-        largest = weights[weights > 0].sum()
-        variance = mean.variance + (largest / mean.units) ** 2
-        low, high = student(mean.value, variance, max(1, mean.units - 1), confidence)
-        # Few states leave it wider than slopes of rates can be. It is cut there: that loses no true
-        # slope, so that it covers as before, and one that knows nothing reaches from end to end.
-        low, high = max(low, -largest), min(high, largest)
-        return low, high, f"stratified Student {100 * confidence:g}%"
-
-    def p_value(self, weights: Floats, rng: np.random.Generator) -> float:
-        """Return how often slopes as steep come of shuffling each state's points.
-
-        Where many states moved, their sum is normal, with the variance that shuffling gives it.
-        """
-        moved = np.ptp(self._means, axis=1) > 0
-        means, weight = self._means[moved], self._weights[moved]
-        found = abs(float(weight @ (means @ weights))) - 1e-12
-        if len(means) > _MANY:
-            spread = means.var(axis=1, ddof=1) @ weight**2 * (weights**2).sum()
-            return 2 * NormalDist().cdf(-found / float(spread) ** 0.5)
-        steep = sum(
-            abs(float(weight @ (rng.permuted(means, axis=1) @ weights))) >= found
-            for _ in range(_RESAMPLES)
-        )
-        return (1 + steep) / (1 + _RESAMPLES)
-
-
-def _resampled_mean(means: Floats, rng: np.random.Generator) -> Floats:
-    """Draw means over the states of one task; they are normal where states are many."""
-    n = max(1, len(means) - 1)
-    if n > _MANY:
-        return rng.multivariate_normal(means.mean(axis=0), np.cov(means.T) / n, _RESAMPLES)
-    counts = rng.multinomial(n, np.full(len(means), 1 / len(means)), _RESAMPLES)
-    return np.asarray(counts @ means / n)
-
-
-def _ends(draws: Floats, confidence: float) -> tuple[float, float]:
-    """Return the quantiles between which another draw falls with `confidence` on average."""
-    ends = [(1 - confidence) / 2, (1 + confidence) / 2]
-    low, high = np.quantile(draws, ends, method="weibull")
-    return float(low), float(high)
-
-
-class _Independent:
-    """Other episodes at every point, `n` of them, `[points]`."""
-
-    resampling = "Jeffreys draws"
-
-    def __init__(self, rates: Floats, n: Ints) -> None:
-        self.rates, self.n = rates, n
-
-    @property
-    def size(self) -> int:
-        return int(self.n.sum())
-
-    def resample(self, rng: np.random.Generator) -> Floats:
-        """Draw rates that may be true (Jeffreys' prior), `[_RESAMPLES, points]`."""
-        successes = self.rates * self.n
-        shape = (_RESAMPLES, len(self.rates))
-        return rng.beta(successes + 0.5, self.n - successes + 0.5, shape)
-
-    def slope(self, weights: Floats, confidence: float) -> tuple[float, float, str]:
-        drawn = self.resample(np.random.default_rng(_SEED + 1)) @ weights
-        low, high = _ends(drawn, confidence)
-        return low, high, f"{self.resampling} {100 * confidence:g}%"
-
-    def p_value(self, weights: Floats, rng: np.random.Generator) -> float:
-        """Test for a trend in proportions (Armitage 1955, Biometrics 11:375-386)."""
-        rate = float(self.rates @ self.n / self.n.sum())
-        variance = rate * (1 - rate) * float((weights**2 / self.n).sum())
-        if variance == 0:
-            return 1.0
-        return 2 * NormalDist().cdf(-abs(float(weights @ self.rates)) / variance**0.5)
 
 
 def _refuse_places(xs: Sequence[float], axis: str) -> None:
@@ -394,7 +249,7 @@ def _refuse_other_policy(runs: Sequence[Results]) -> None:
         )
 
 
-def _pair(runs: Sequence[Results], on_error: OnError) -> tuple[_Paired, int]:
+def _pair(runs: Sequence[Results], on_error: OnError) -> tuple[PairedPoints, int]:
     tables = [run.table for run in runs]
     for run, table in zip(runs[1:], tables[1:], strict=True):
         refuse_other_plan(runs[0], run)
@@ -416,7 +271,7 @@ def _pair(runs: Sequence[Results], on_error: OnError) -> tuple[_Paired, int]:
     if not kept.any():
         raise RecordError("no episode ended at every point")
     episodes = outcome[kept].astype(np.float64)
-    paired = _Paired(episodes, tables[0].task[kept], tables[0].state[kept])
+    paired = PairedPoints(episodes, tables[0].task[kept], tables[0].state[kept])
     return paired, int((~kept).sum())
 
 
@@ -436,7 +291,7 @@ def _cost(run: Results) -> _Cost:
 
 def _describe(
     axis: str,
-    data: _Data,
+    data: Points,
     xs: Floats,
     points: Sequence[Point],
     left_out: int,
@@ -451,10 +306,10 @@ def _describe(
     trend = _trend(slope, p_value, 1 - confidence)
     resamples = data.resample(np.random.default_rng(_SEED))
     no_law = _no_law(xs, trend)
-    law = None if no_law else _law(data, xs, points, resamples, confidence)
+    law = None if no_law else law_of(data, xs, [p.success for p in points], resamples, confidence)
     return Scaling(
         axis=axis,
-        paired=isinstance(data, _Paired),
+        paired=isinstance(data, PairedPoints),
         points=_finish(points, data, trend),
         trend=trend,
         slope=slope,
@@ -467,7 +322,7 @@ def _describe(
     )
 
 
-def _slope(data: _Data, weights: Floats, step: str, confidence: float) -> Estimate:
+def _slope(data: Points, weights: Floats, step: str, confidence: float) -> Estimate:
     low, high, method = data.slope(weights, confidence)
     value = float(data.rates @ weights)
     return Estimate(
@@ -489,7 +344,7 @@ def _trend(slope: Estimate, p_value: float, alpha: float) -> Trend:
     return Trend.RISES if slope.value > 0 else Trend.FALLS
 
 
-def _finish(points: Sequence[Point], data: _Data, trend: Trend) -> tuple[Point, ...]:
+def _finish(points: Sequence[Point], data: Points, trend: Trend) -> tuple[Point, ...]:
     """Add what takes all points together: the isotonic fit and the Pareto fronts."""
     falling = -1 if trend is Trend.FALLS else 1
     monotone = falling * _isotonic(falling * data.rates, data.n)
@@ -525,34 +380,6 @@ def pareto(costs: Sequence[float], success: Sequence[float] | Floats) -> list[bo
     ]
 
 
-def fit_law(xs: Floats, errors: Floats) -> tuple[Floats, Floats, Floats]:
-    """Fit error = a N^-b + c by least squares, a and c at least 0, for many series at once.
-
-    For each b that is tried, a and c are a straight line's; the best b is taken. Nothing iterates,
-    so that nothing fails to converge.
-
-    Args:
-        xs: N, above 0, `[points]`.
-        errors: `[..., points]`.
-
-    Returns:
-        a, b and c, `[...]` each; b is within 0.02 to 8.
-    """
-    basis = xs ** -_EXPONENTS[:, None]  # [exponents, points]
-    means, level = basis.mean(axis=1), errors.mean(axis=-1)[..., None]
-    cross = errors @ basis.T / len(xs)  # [..., exponents]
-    square = (basis**2).mean(axis=1)
-    a = np.maximum(0, (cross - means * level) / (square - means**2))
-    c = level - a * means
-    through = np.maximum(0, cross / square)  # where the line would need c < 0
-    a, c = np.where(c < 0, through, a), np.maximum(0, c)
-    losses = (errors**2).mean(axis=-1)[..., None] - 2 * (a * cross + c * level)
-    losses += a**2 * square + 2 * a * c * means + c**2
-    best = losses.argmin(axis=-1)
-    a, c = (np.take_along_axis(part, best[..., None], axis=-1)[..., 0] for part in (a, c))
-    return a, _EXPONENTS[best], c
-
-
 def _no_law(xs: Floats, trend: Trend) -> str:
     """Say why no law is fitted; nothing if one is."""
     if trend is not Trend.RISES:
@@ -562,59 +389,6 @@ def _no_law(xs: Floats, trend: Trend) -> str:
     return ""
 
 
-def _law(
-    data: _Data, xs: Floats, points: Sequence[Point], resamples: Floats, confidence: float
-) -> Law:
-    positive = xs > 0
-    unit = float(xs[positive].min())
-    places, rates = xs[positive] / unit, data.rates[positive]
-    found = [float(part) for part in fit_law(places, 1 - rates)]
-    drawn = fit_law(places, 1 - resamples[:, positive])
-    fitted = _law_success(places, *found)
-    through = [p.success for p in points if p.x > 0]
-    wider = normal_quantile(1 - (1 - confidence) / len(through)) / normal_quantile(confidence)
-    a, b, c = (
-        _law_estimate(value, draws, data, question, confidence)
-        for value, draws, question in zip(found, drawn, _PARAMETERS, strict=True)
-    )
-    return Law(
-        a=a,
-        b=b,
-        c=c,
-        unit=unit,
-        off=float(np.abs(fitted - rates).max()),
-        fits=all(
-            wider * (rate.low - rate.value) <= y - rate.value <= wider * (rate.high - rate.value)
-            for y, rate in zip(fitted, through, strict=True)
-        ),
-    )
-
-
-_PARAMETERS = (
-    "error that more removes, at the smallest N, in error = a N^-b + c",
-    "exponent, in error = a N^-b + c",
-    "error that stays, in error = a N^-b + c",
-)
-
-
-def _law_estimate(
-    value: float, draws: Floats, data: _Data, question: str, confidence: float
-) -> Estimate:
-    low, high = _ends(draws, confidence)
-    return Estimate(
-        value=value,
-        low=min(low, value),
-        high=max(high, value),
-        n=data.size,
-        method=f"{data.resampling} {100 * confidence:g}%",
-        question=question,
-    )
-
-
-def _law_success(places: Floats, a: float, b: float, c: float) -> Floats:
-    return np.asarray(1 - a * places**-b - c)
-
-
 def _isotonic(rates: Floats, n: Ints) -> Floats:
     """Return the nearest rates that never fall; a rate of more episodes gives way less."""
     from scipy.optimize import isotonic_regression
@@ -622,7 +396,7 @@ def _isotonic(rates: Floats, n: Ints) -> Floats:
     return np.asarray(isotonic_regression(rates, weights=n).x)
 
 
-def _knee(scale: Floats, xs: Floats, data: _Data, resamples: Floats) -> Knee | None:
+def _knee(scale: Floats, xs: Floats, data: Points, resamples: Floats) -> Knee | None:
     chosen = _bend(scale, data.rates, data.n)
     if not chosen:
         return None

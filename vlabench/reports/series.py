@@ -235,6 +235,10 @@ def _draw_fits(axes: "Axes", found: Scaling, colour: str, *, alone: bool) -> Non
     oracle = [point.oracle.value for point in found.points if point.oracle is not None]
     if oracle and alone:
         axes.plot(x, oracle, "--", color="grey", label="oracle among these points")
+    best = [point for point in found.points if point.best_of is not None]
+    if len(best) > 1 and alone:
+        rates = [point.best_of.value for point in best if point.best_of]
+        axes.plot([p.x for p in best], rates, "-.", color="grey", label="best of as many episodes")
     if found.knee is not None and alone:
         axes.axvline(found.knee.x, color="grey", alpha=0.4, linewidth=1, label="knee")
 

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from vlabench import EpisodeRecord, EpisodeSpec, Outcome
 from vlabench.errors import RecordError
 from vlabench.metrics.curves import Curve
+from vlabench.metrics.law import fit_law
+from vlabench.metrics.points import PairedPoints
 from vlabench.metrics.scaling import (
     Scaling,
     Trend,
-    fit_law,
     known_costs,
     pareto,
     scaling_of_curve,
@@ -190,9 +191,27 @@ def test_many_states_have_the_p_value_that_shuffling_them_has(
 ) -> None:
     found = drawn(np.random.default_rng(8), np.array([0.5, 0.52, 0.54]), tasks=5, states=60)
     shuffled = scaling_of_runs(found, [1, 2, 4], "samples").p_value
-    monkeypatch.setattr("vlabench.metrics.scaling._MANY", 10)
+    monkeypatch.setattr("vlabench.metrics.points._MANY", 10)
     assert scaling_of_runs(found, [1, 2, 4], "samples").p_value == pytest.approx(shuffled, abs=0.03)
     assert 0.01 < shuffled < 0.6
+
+
+def test_the_best_of_several_episodes_counts_all_ways_to_draw_them() -> None:
+    first = np.array(
+        [1, 0, 0, 0, 0, 0, 0, 0.0]
+    )  # one of the first state's four, none of the other's
+    points = PairedPoints(
+        np.stack([first, np.ones(8)], axis=1), np.zeros(8, dtype=int), np.repeat([0, 1], 4)
+    )
+    values = {count: points.best_of(count, 0.95) for count in (1, 2, 4, 5)}
+    assert values.pop(5) is None
+    assert {count: e.value for count, e in values.items() if e} == pytest.approx(
+        {1: 0.125, 2: 0.25, 4: 0.5}  # 1 - 3/4, 1 - (3 of 6 pairs), 1 - 0 of the first state
+    )
+    best = values[2]
+    assert best is not None
+    assert best.low < 0.25 < best.high
+    assert best.question.startswith("the best of 2 episodes, success on these tasks")
 
 
 def test_the_knee_is_where_the_gain_ends() -> None:
