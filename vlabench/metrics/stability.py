@@ -123,7 +123,7 @@ class _Design:
 
     cells: tuple[Floats, ...]
     left_out: int
-    again: str  # how each initial state could be met twice
+    known: bool  # which episodes had one initial state
 
     @property
     def trainings(self) -> int:
@@ -230,12 +230,10 @@ def _design(runs: Sequence[Run | Results], on_error: OnError) -> _Design:
             "what they count as: --on-error exclude or as-failure"
         )
     ingested = runs[0].header.ingested
-    unknown = ingested is not None and not ingested.states_known
-    again = _UNKNOWN_STATES if unknown else "run each initial state twice, --repeats 2"
-    return _sorted(tables, on_error, again)
+    return _sorted(tables, on_error, known=ingested is None or ingested.states_known)
 
 
-def _sorted(tables: Sequence[Table], on_error: OnError, again: str) -> _Design:
+def _sorted(tables: Sequence[Table], on_error: OnError, *, known: bool) -> _Design:
     outcome = np.stack([table.outcome for table in tables])
     if on_error == "as-failure":
         outcome = np.maximum(outcome, 0)
@@ -259,7 +257,7 @@ def _sorted(tables: Sequence[Table], on_error: OnError, again: str) -> _Design:
             f"{short[0]} has fewer than two initial states in which every episode ended; variance "
             "needs two: --episodes 2 or more"
         )
-    return _Design(cells, int((ended != repeats).sum()), again)
+    return _Design(cells, int((ended != repeats).sum()), known)
 
 
 def _refuse_other_method(first: Run | Results, run: Run | Results) -> None:
@@ -452,7 +450,8 @@ def _components(
     design: _Design, parts: dict[str, Pivot], confidence: float
 ) -> tuple[Component, ...]:
     many, again = design.trainings > 1, design.repeats > 1
-    repeats = "" if again else design.again
+    twice = "run each initial state twice, --repeats 2" if design.known else _UNKNOWN_STATES
+    repeats = "" if again else twice
     trainings = "" if many else "add a run of another trained seed"
     left = {
         (True, True): "which initial states a training solves",
@@ -493,9 +492,7 @@ def _component(
 def _purchases(design: _Design, parts: dict[str, Pivot], confidence: float) -> tuple[Purchase, ...]:
     unknown: dict[What, str] = {}
     if design.repeats == 1:
-        once = (
-            design.again if design.again == _UNKNOWN_STATES else "each initial state was run once"
-        )
+        once = "each initial state was run once" if design.known else _UNKNOWN_STATES
         unknown["repeats"] = f"{once}; never more than states give"
     if design.trainings == 1:
         unknown["trainings"] = "there is one training"

@@ -143,14 +143,26 @@ def initial_states(task: Ints, state: Ints) -> tuple[Ints, Ints]:
         The task of each initial state, `[states]`; the initial state of each episode, `[n]`.
     """
     width = int(state.max(initial=0)) + 1
-    codes, index = np.unique(task * width + state, return_inverse=True)
+    codes, index = _numbered(task * width + state)
     return (codes // width).astype(np.int64), index
+
+
+def _numbered(codes: Ints) -> tuple[Ints, Ints]:
+    """Return the different codes and the place of each among them, as `np.unique` does.
+
+    Rows of tables ascend; they need no sorting, which is most of what a mean of many rows costs.
+    """
+    steps = np.diff(codes)
+    if not (steps >= 0).all():
+        return np.unique(codes, return_inverse=True)
+    first = np.concatenate([[True], steps > 0])[: len(codes)]
+    return codes[first], np.cumsum(first) - 1
 
 
 def _parts(values: NDArray[np.float64], task: Ints, state: Ints) -> _Parts:
     if len(values) == 0:
         raise ValueError("no episodes to count")
-    _, task = np.unique(task, return_inverse=True)
+    _, task = _numbered(task)
     stratum, index = initial_states(task, state)
     episodes = np.bincount(index)
     clusters = np.bincount(index, values) / episodes

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from vlabench.metrics.rates import (
     rate_of,
     success_of,
 )
+from vlabench.metrics.variance import over_these_tasks
 from vlabench.table import tabulate
 
 # 50 examples, and no deadline: on a busy machine any call may take long.
@@ -31,6 +33,20 @@ def records(successes: int, n: int, errors: int = 0) -> list[EpisodeRecord]:
     return (
         ended + [EpisodeRecord(episode=EPISODE, outcome=Outcome.ERROR, error="it broke")] * errors
     )
+
+
+def test_a_mean_does_not_depend_on_the_order_of_episodes() -> None:
+    rng = np.random.default_rng(4)
+    task = np.repeat([0, 2, 5], [7, 3, 9])
+    state = np.concatenate([np.sort(rng.integers(0, 4, count)) for count in (7, 3, 9)])
+    success = rng.integers(0, 2, 19).astype(float)
+    order = rng.permutation(19)
+    in_order, shuffled = (
+        over_these_tasks(success[rows], task[rows], state[rows]) for rows in (np.arange(19), order)
+    )
+    assert in_order.units == shuffled.units == len(set(zip(task, state, strict=True)))
+    for name in ("value", "variance", "episodes"):
+        assert getattr(shuffled, name) == pytest.approx(getattr(in_order, name), rel=1e-12)
 
 
 @pytest.mark.parametrize(
