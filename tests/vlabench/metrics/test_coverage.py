@@ -21,7 +21,7 @@ BELOW = [[f"{parameter}, runs", "100", "0.3 N^-1 + 0.02, 6 points"] for paramete
 
 def test_every_interval_in_use_covers_93_5_percent_at_least() -> None:
     used = [row for row in ROWS if not row[0].startswith("*")]
-    assert len({row[0] for row in used}) == 41
+    assert len({row[0] for row in used}) == 42
     assert len(used) > 400
     low = [row for row in used if float(row[3].removesuffix("%")) < 93.5]
     assert [row[:3] for row in low] == BELOW
@@ -49,6 +49,12 @@ def test_exact_cells_are_computed_again(
     coverage, width = SCRIPT[function](*first, n, *rates)
     rate = ", ".join(f"{p:.0%}" for p in rates)
     assert [name, str(n), rate, f"{coverage:.1%}", f"{width:.3f}"] in ROWS
+
+
+def test_the_best_of_several_is_covered_as_the_page_says() -> None:
+    coverage, width = SCRIPT["best_of"](50, 0.5, 4, 8)
+    row = ["best of as many", "50", "50%, 4 of 8 repeats", f"{coverage:.1%}", f"{width:.3f}"]
+    assert row in ROWS
 
 
 @pytest.mark.parametrize("new", [False, True])
