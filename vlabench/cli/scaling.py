@@ -100,8 +100,8 @@ def _row(axis: str, point: Point) -> dict[str, object]:
         "monotone": f"{point.monotone:.1%}",
     }
     if oracle is not None:
-        row["oracle"] = _bound(oracle)
-        row["best of as many"] = _bound(best)
+        row["oracle"] = _with_interval(oracle)
+        row["best of as many"] = _with_interval(best)
         row["samples"] = _amount(point.samples)
         row["FLOPs"] = _amount(point.flops)
         row["ms"] = _amount(point.milliseconds)
@@ -109,7 +109,7 @@ def _row(axis: str, point: Point) -> dict[str, object]:
     return row
 
 
-def _bound(found: Estimate | None) -> str:
+def _with_interval(found: Estimate | None) -> str:
     return f"{found.value:.1%} [{found.low:.1%}, {found.high:.1%}]" if found else "-"
 
 

@@ -15,9 +15,10 @@ what a perfect choice among the runs recorded would get, episode by episode. It 
 perfect choice among the candidates within a decision, of which records hold the executed one only;
 and it grows by luck alone, since a policy that draws anew gets another try at every point.
 
-*The best of N* is the bound that luck alone sets: success of a perfect choice among N whole
-episodes of the first point, where N is how many times as many candidates a decision has (pass@k of
-Chen et al. 2021, arXiv:2107.03374, equation 1). It takes N repeats of each initial state.
+*The best of N* is what luck alone would give: success of a perfect choice among N whole episodes of
+the first point, where N is how many times as many candidates a decision has (pass@k of Chen et al.
+2021, arXiv:2107.03374, equation 1). It takes N repeats of each initial state, and is no bound: a
+choice at every decision can end better than the luckiest of N episodes without one.
 """
 
 from collections.abc import Sequence

@@ -27,11 +27,9 @@ def sweep_section(name: str, runs: Sequence[Results], on_error: OnError) -> Sect
     ]
     axis = series[0].scaling.axis
     costs = [cost for cost in ("samples", "GFLOPs", "ms") if cost != axis]
-    bound = any(point.best_of for each in series for point in each.scaling.points)
+    best = any(point.best_of for each in series for point in each.scaling.points)
     rows = [
-        Row(
-            cells=(number_cell(point.x), *_point_cells(point, costs, bound=bound)), group=each.label
-        )
+        Row(cells=(number_cell(point.x), *_point_cells(point, costs, best=best)), group=each.label)
         for each in series
         for point in each.scaling.points
     ]
@@ -43,7 +41,7 @@ def sweep_section(name: str, runs: Sequence[Results], on_error: OnError) -> Sect
             Column(name="success", kind="rate"),
             Column(name="oracle", kind="rate",
                    about="an episode counts if it succeeded here or at an earlier point"),
-            *((Column(name="best of as many", kind="rate", about=_BEST),) if bound else ()),
+            *((Column(name="best of as many", kind="rate", about=_BEST),) if best else ()),
             *(Column(name=cost, kind="number", about="of a decision") for cost in costs),
             Column(name="on the front of", about="costs for which no other point does as well"),
         ),
@@ -60,7 +58,7 @@ _BEST = (
 )
 
 
-def _point_cells(point: Point, costs: Sequence[str], *, bound: bool) -> tuple[Cell, ...]:
+def _point_cells(point: Point, costs: Sequence[str], *, best: bool) -> tuple[Cell, ...]:
     known = {
         "samples": point.samples,
         "GFLOPs": None if point.flops is None else point.flops / 1e9,
@@ -69,7 +67,7 @@ def _point_cells(point: Point, costs: Sequence[str], *, bound: bool) -> tuple[Ce
     return (
         rate_cell(point.success),
         rate_cell(point.oracle),
-        *((rate_cell(point.best_of),) if bound else ()),
+        *((rate_cell(point.best_of),) if best else ()),
         *(number_cell(known[cost]) for cost in costs),
         Cell(text=", ".join(point.front)),
     )
