@@ -70,6 +70,21 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_comparing_imports_no_distributions_which_take_a_second(tmp_path: Path) -> None:
+    runs = sorted(Path("results/likeliest").resolve().glob("*-e50.jsonl"))  # well apart
+    assert len(runs) == 2
+    code = (
+        "import sys\nfrom vlabench.cli import main\n"
+        "try:\n    main()\nfinally:\n    print('scipy.stats' in sys.modules, file=sys.stderr)"
+    )
+    for command in ("compare", "report", "show"):
+        arguments = [command, *map(str, runs), *["--out", str(tmp_path)] * (command == "report")]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "False"), done.stderr
+
+
 def test_a_run_writes_its_file_and_prints_rates_with_n_and_interval(tmp_path: Path) -> None:
     done = vlabench(*POINT, "--episodes", "3", "--workers", "2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -28,12 +28,13 @@ from vlabench import (
     SerialRunner,
     prepare,
     read_run,
+    store,
 )
 from vlabench.cli import app
 from vlabench.errors import RecordError, RunLockedError
 from vlabench.plan import PlanRequest
 from vlabench.record import Fingerprint, Ingested, Provenance, Seconds, Trace
-from vlabench.store import read_record, read_records, read_results, write_run
+from vlabench.store import read_all, read_record, read_records, read_results, write_run
 from vlabench.table import Results, Table, results_of, unfinished
 
 ROOT = Path(__file__).parents[2]
@@ -512,6 +513,28 @@ def test_numbers_are_those_of_the_records_in_every_committed_file(path: Path) ->
     places = found.table.place[:: len(run.episodes) // 7].tolist()
     for row, place in zip(range(0, len(run.episodes), len(run.episodes) // 7), places, strict=True):
         assert read_record(path, place) == keys[found.table.key(row)]
+
+
+def test_much_is_read_in_other_processes_with_the_same_numbers_and_words(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_here(path: Path) -> Any:
+        raise AssertionError(f"{path} was read in this process")
+
+    write(path, record(0), record(1, Outcome.SUCCESS))
+    paths = [path, *COMMITTED[:2]]
+    wanted = [read_run(path) for path in paths]
+    assert [found.path for found in read_all(paths)] == paths  # little: here
+    monkeypatch.setattr(store, "_MUCH", 0)
+    monkeypatch.setattr(store, "_blocks", read_here)
+    for found, run in zip(read_all(paths), wanted, strict=True):
+        assert_same(found, run)
+    assert [found.sha256 for found in read_all(paths, hashed=False)] == [""] * 3
+    path.write_bytes(b"notes")
+    with pytest.raises(RecordError, match=f"{path} is not a vlabench results file"):
+        read_all(paths)
+    with pytest.raises(RecordError, match=r"cannot read .*nowhere"):
+        read_all([path.with_name("nowhere"), path])
 
 
 UNKNOWN = ("steps", "decisions", "samples", "seconds", "peak_mb", "scene_seed", "policy_seed")

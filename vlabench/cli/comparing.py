@@ -88,11 +88,11 @@ def _methods(arguments: Sequence[str]) -> "dict[str, list[Results]]":
     """Read the runs of each method; one that is not named is a method of its own."""
     from vlabench.cli.verdicts import run_names
     from vlabench.reports.requests import results_files, split_name
-    from vlabench.store import read_results
+    from vlabench.store import read_all
 
     named = [split_name(argument) for argument in arguments]
     given = [(name, file) for name, path in named for file in results_files(path)]
-    loaded = [read_results(path, hashed=False) for _, path in given]
+    loaded = read_all([path for _, path in given], hashed=False)
     names = iter(
         run_names(
             [path for name, path in given if not name],

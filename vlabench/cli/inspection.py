@@ -19,9 +19,9 @@ def show(runs: RunFiles, as_json: Json = False) -> None:
     --json prints an object for one run, and a list of them for several.
     """
     from vlabench.cli.tables import print_run
-    from vlabench.store import read_results
+    from vlabench.store import read_all
 
-    found = [(path, read_results(path, hashed=False)) for path in runs]
+    found = list(zip(runs, read_all(runs, hashed=False), strict=True))
     listed = as_json and len(found) > 1  # one document, whatever the number of runs
     for place, (path, run) in enumerate(found):
         if listed:

@@ -104,13 +104,11 @@ def _of_runs(
 ) -> None:
     from vlabench.metrics.stability import stability_of_runs, stability_ratio
     from vlabench.metrics.wording import stability_sentence
-    from vlabench.store import read_results
+    from vlabench.store import read_all
 
     if logs := [path for path in (*runs, *against) if path.suffix == ".csv"]:
         raise RecordError(f"{logs[0]} is a training log; put logs after --curve, --against-curve")
-    sides = [
-        [read_results(path, hashed=False) for path in paths] for paths in (runs, against) if paths
-    ]
+    sides = [read_all(paths, hashed=False) for paths in (runs, against) if paths]
     found = [stability_of_runs(side, on_error=on_error) for side in sides]
     times = stability_ratio(*sides, on_error=on_error) if against else None
     names = _names([side[0].header.policy_id for side in sides])

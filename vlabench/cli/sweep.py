@@ -178,7 +178,7 @@ def scaling(
     from vlabench.cli.scaling import print_scaling, write_scaling
     from vlabench.reports.logs import read_curve
     from vlabench.reports.series import series_of_curves, series_of_runs, title_of
-    from vlabench.store import read_results
+    from vlabench.store import read_all
 
     if bool(runs) == bool(curve):
         raise RecordError("give results files, or training logs with --curve; one of both")
@@ -191,7 +191,7 @@ def scaling(
         series = series_of_curves([read_curve(path, column) for path in curve])
         title = ", ".join(path.parent.name or path.stem for path in curve)
     else:
-        loaded = [read_results(path, hashed=False) for path in _files(runs or [])]
+        loaded = read_all(_files(runs or []), hashed=False)
         series = series_of_runs(loaded, axis=axis, at=split_numbers(at), on_error=on_error)
         title = title_of(loaded)
     written = write_scaling(series, out, title) if out else []
@@ -347,10 +347,10 @@ def _files(paths: Sequence[Path]) -> list[Path]:
 def _report(paths: Sequence[Path], folder: Path, good: bool, *, as_json: bool, **how: Any) -> None:
     from vlabench.cli.scaling import print_scaling, write_scaling
     from vlabench.reports.series import series_of_runs, title_of
-    from vlabench.store import read_results
+    from vlabench.store import read_all
 
     try:
-        runs = [read_results(path, hashed=False) for path in paths]
+        runs = read_all(paths, hashed=False)
         series = series_of_runs(runs, **how)
     except RecordError as error:
         if good:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from vlabench.metrics.comparison import Effect, Evidence, Pairs, Rules
 from vlabench.metrics.counts import OnError
 from vlabench.metrics.estimate import Estimate
-from vlabench.metrics.intervals import newcombe, normal_quantile, tango
-from vlabench.metrics.rates import rate_of, student_quantile
+from vlabench.metrics.intervals import newcombe, normal_quantile, student_quantile, tango
+from vlabench.metrics.rates import rate_of
 from vlabench.metrics.significance import holm, mcnemar, unpaired_test
 from vlabench.metrics.variance import Mean, initial_states, over_new_tasks, over_these_tasks
 from vlabench.table import Ints, Table

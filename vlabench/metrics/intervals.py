@@ -5,6 +5,7 @@ the number of independent episodes that would have the same one (`vlabench.metri
 """
 
 from collections.abc import Callable
+from math import isfinite
 from statistics import NormalDist
 
 import numpy as np
@@ -22,6 +23,20 @@ _HALVINGS = 60
 def normal_quantile(confidence: float) -> float:
     """Return how many standard deviations cover `confidence` of a normal distribution."""
     return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def student_quantile(freedom: float, confidence: float) -> float:
+    """Return how many standard errors cover `confidence` of Student's distribution.
+
+    Raises:
+        ValueError: If `confidence` is out of range.
+    """
+    from scipy.special import stdtrit  # all of scipy.stats takes a second to import
+
+    quantile = float(stdtrit(freedom, (1 + confidence) / 2))
+    if not isfinite(quantile):
+        raise ValueError(f"confidence is {confidence}, out of the range from 0 to 1")
+    return quantile
 
 
 def wilson(successes: ArrayLike, n: ArrayLike, z: float) -> Interval:
@@ -98,9 +113,7 @@ def tango(only_b: ArrayLike, only_a: ArrayLike, n: ArrayLike, z: float | Floats)
 
 def student(mean: float, variance: float, freedom: int, confidence: float) -> tuple[float, float]:
     """Interval of a mean whose variance was estimated (Student 1908)."""
-    from scipy.stats import t
-
-    half = float(t.ppf((1 + confidence) / 2, freedom)) * variance**0.5
+    half = student_quantile(freedom, confidence) * variance**0.5
     return mean - half, mean + half
 
 
@@ -108,11 +121,11 @@ def _poisson_end(count: Floats, size: Floats, z: float, otherwise: Floats) -> Fl
     near = (count > 0.5) & (count <= _NEAR) & (count < size / 2)
     if not near.any():
         return otherwise
-    from scipy.stats import chi2
+    from scipy.special import gammaincinv
 
     alpha = 2 * NormalDist().cdf(-z)
     with np.errstate(invalid="ignore"):
-        end = chi2.ppf(alpha, 2 * np.maximum(count, 0.5)) / (2 * size)
+        end = gammaincinv(np.maximum(count, 0.5), alpha) / size
     return np.where(near, end, otherwise)
 
 

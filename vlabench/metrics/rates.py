@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import isfinite
 from typing import Literal
 
 import numpy as np
 
 from vlabench.metrics.counts import OnError, refuse_errors
 from vlabench.metrics.estimate import NEW_TASKS, PROGRESS, THESE_TASKS, Estimate
-from vlabench.metrics.intervals import edged_wilson, normal_quantile, student
+from vlabench.metrics.intervals import edged_wilson, normal_quantile, student, student_quantile
 from vlabench.metrics.variance import over_new_tasks, over_these_tasks, rate_on_these_tasks
 from vlabench.record import EpisodeRecord, Outcome
 from vlabench.table import Table, tabulate
@@ -205,20 +204,6 @@ def mean_of_table(
         method=f"Student {100 * confidence:g}%",
         question=f"{quantity} of an episode on these tasks",
     )
-
-
-def student_quantile(freedom: int, confidence: float) -> float:
-    """Return how many standard errors cover `confidence` of Student's distribution.
-
-    Raises:
-        ValueError: If `confidence` is out of range.
-    """
-    from scipy.special import stdtrit  # scipy.stats takes most of a second to import
-
-    quantile = float(stdtrit(freedom, (1 + confidence) / 2))
-    if not isfinite(quantile):
-        raise ValueError(f"confidence is {confidence}, out of the range from 0 to 1")
-    return quantile
 
 
 def _pooled(successes: int, errors: int, n: int, on_error: OnError, confidence: float) -> Estimate:

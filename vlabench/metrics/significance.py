@@ -15,10 +15,10 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
     Of the pairs in which one alone succeeded, half should be b's: a sign test.
     """
-    from scipy.stats import binom
+    from scipy.special import betainc
 
-    n = only_a + only_b
-    return min(1.0, 2 * float(binom.cdf(min(only_a, only_b), n, 0.5)))
+    less, more = sorted((only_a, only_b))
+    return min(1.0, 2 * float(betainc(more, less + 1, 0.5))) if less < more else 1.0
 
 
 def unpaired_test(successes_a: int, n_a: int, successes_b: int, n_b: int) -> tuple[float, str]:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from vlabench.metrics.comparison import Effect, Evidence, Rules
 from vlabench.metrics.estimate import Estimate
@@ -25,8 +24,8 @@ from vlabench.metrics.evidence import (
     tango_about,
     with_holm,
 )
-from vlabench.metrics.intervals import normal_quantile
-from vlabench.metrics.rates import rate_of, student_quantile
+from vlabench.metrics.intervals import normal_quantile, student_quantile
+from vlabench.metrics.rates import rate_of
 from vlabench.metrics.significance import mcnemar
 from vlabench.metrics.variance import Mean, over_new_tasks, over_these_tasks
 from vlabench.table import Ints, Table, natural
@@ -168,7 +167,7 @@ def over_trainings(a: Sequence[Table], b: Sequence[Table], rules: Rules) -> Esti
     if variance:
         parts = zip(squares, several, strict=True)
         freedom = variance**2 / sum(s**2 / (len(each) - 1) for s, each in parts)
-    half = float(student.ppf((1 + rules.confidence) / 2, freedom)) * variance**0.5
+    half = student_quantile(freedom, rules.confidence) * variance**0.5
     value = float(rates[1].mean() - rates[0].mean())
     return Estimate(
         value=value,

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 
 import numpy as np
-from scipy.stats import rankdata
+from numpy.typing import NDArray
 
 from vlabench.errors import RecordError
 from vlabench.metrics.counts import OnError
@@ -175,8 +175,14 @@ def average_ranks(
     if not all(each for row in rates for each in row):
         return {}
     values = [[each.value for each in row if each] for row in rates]
-    ranks = np.mean([rankdata([-value for value in row]) for row in values], axis=0)
+    ranks = np.mean([_ranks(np.array(row)) for row in values], axis=0)
     return {method.name: float(r) for method, r in zip(contenders, ranks, strict=True)}
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return each value's rank, the largest 1; equal ones share the mean of theirs."""
+    higher = np.sum(values[:, None] < values, axis=1)
+    return np.asarray(higher + (np.sum(values[:, None] == values, axis=1) + 1) / 2)
 
 
 def told_apart(a: Method, b: Method, tasks: Sequence[str] | None, on_error: OnError) -> float:

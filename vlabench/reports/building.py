@@ -11,8 +11,9 @@ from vlabench.metrics.comparison import Comparison, Effect, Pairs, Rules, Verdic
 from vlabench.metrics.counts import OnError
 from vlabench.metrics.curves import Curve
 from vlabench.metrics.estimate import Estimate
+from vlabench.metrics.intervals import student_quantile
 from vlabench.metrics.paired import compare_all, group_letters
-from vlabench.metrics.rates import progress_of, student_quantile
+from vlabench.metrics.rates import progress_of
 from vlabench.metrics.stability import Stability, stability_of_runs
 from vlabench.metrics.variance import over_these_tasks
 from vlabench.metrics.wording import p_text, sentence

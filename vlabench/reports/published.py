@@ -28,8 +28,7 @@ from typing import Any, Literal
 
 from vlabench.errors import SettingError, VlabenchError
 from vlabench.metrics.estimate import THESE_TASKS, Estimate
-from vlabench.metrics.intervals import edged_wilson, newcombe, normal_quantile
-from vlabench.metrics.rates import student_quantile
+from vlabench.metrics.intervals import edged_wilson, newcombe, normal_quantile, student_quantile
 from vlabench.recipe import fill
 from vlabench.reports.model import Cell, Row, rate_cell
 

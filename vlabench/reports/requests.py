@@ -34,7 +34,7 @@ from vlabench.reports.logs import read_curve
 from vlabench.reports.model import Report, Section
 from vlabench.reports.papers import Paper, paper_section, published_section
 from vlabench.reports.published import PublishedTable, find_published, repeated
-from vlabench.store import read_results
+from vlabench.store import read_all
 from vlabench.table import Results
 
 
@@ -197,7 +197,7 @@ def request_of_file(found: ReportFile, folder: Path, rules: Rules | None = None)
     """
     if rules is None:
         rules = Rules(margin=found.margin / 100, on_error=found.on_error)
-    runs = {m.name: [read_results(p) for p in _paths(folder, m.runs)] for m in found.methods}
+    runs = {m.name: read_all(_paths(folder, m.runs)) for m in found.methods}
     trainings = {
         t.name: {m: [read_curve(p) for p in _paths(folder, logs)] for m, logs in t.curves.items()}
         for t in found.trainings
@@ -207,7 +207,7 @@ def request_of_file(found: ReportFile, folder: Path, rules: Rules | None = None)
         runs={name: each for name, each in runs.items() if each},
         groups=found.groups or None,
         trainings=trainings,
-        sweeps={s.name: [read_results(p) for p in _paths(folder, s.runs)] for s in found.sweeps},
+        sweeps={s.name: read_all(_paths(folder, s.runs)) for s in found.sweeps},
         rules=rules,
         aside=tuple(method.name for method in found.methods if method.aside),
         papers_only=tuple(method.name for method in found.methods if method.papers_only),
@@ -235,7 +235,7 @@ def request_of_arguments(
     swept: dict[str, list[Results]] = {}
     for argument in sweeps:
         name, path = split_name(argument)
-        files = [read_results(file) for file in results_files(path)]
+        files = read_all(results_files(path))
         swept.setdefault(name or path.stem, []).extend(files)
     trainings = {"success": found} if found else {}
     return Request(title=title, runs=runs, trainings=trainings, sweeps=swept, rules=rules)
@@ -257,10 +257,11 @@ def runs_of_arguments(
     Raises:
         RecordError: If a file is missing or cannot be read, or a folder holds no results.
     """
-    named: list[tuple[str, Results]] = []
-    for argument in arguments:
-        name, path = split_name(argument)
-        named += [(name, read_results(file)) for file in results_files(path)]
+    given = [
+        (name, file) for name, path in map(split_name, arguments) for file in results_files(path)
+    ]
+    read = read_all([file for _, file in given])
+    named = [(name, run) for (name, _), run in zip(given, read, strict=True)]
     names = _default_names([run for name, run in named if not name], alike)
     runs: dict[str, list[Results]] = {}
     for name, run in named:

@@ -60,7 +60,8 @@ def results(tasks: Mapping[str, str], **header: object) -> Results:
     return results_of(run(tasks, **header))
 
 
-A = results({"g/0": "1" * 10 + "0" * 10, "h/0": "1" * 10 + "0" * 10})
+RATES_OF_A = {"g/0": "1" * 10 + "0" * 10, "h/0": "1" * 10 + "0" * 10}
+A = results(RATES_OF_A)
 B = results({"g/0": "1" * 20, "h/0": "1" * 11 + "0" * 9}, policy_id="b")
 
 
@@ -101,6 +102,12 @@ def test_groups_of_tasks_are_columns_and_their_rates_are_those_counted_by_hand()
     assert (rows["RL"]["g"], rows["RL"]["h"], rows["RL"]["all tasks"]) == ("100.0", "55.0", "77.5")
     assert (rows["SFT"]["average rank"], rows["RL"]["average rank"]) == ("2", "1")
     assert (rows["SFT"]["n"], rows["SFT"]["errors"]) == ("40", "0")
+
+
+def test_methods_that_are_as_good_share_the_mean_of_their_ranks() -> None:
+    runs = {"SFT": [A], "RL": [B], "again": [results(RATES_OF_A, policy_id="c")]}
+    rows = table(build_report(Request(title="t", runs=runs)), "s-v1-under-p-1-success")
+    assert [rows[name]["average rank"] for name in runs] == ["2.5", "1", "2.5"]
 
 
 def test_groups_that_are_asked_for_are_compared_each_by_itself() -> None:
