@@ -24,6 +24,7 @@ def test_every_recipe_and_policy_in_it_exists() -> None:
     recipes = {f"vla-rl-{row}" for row in rows.split()}
     recipes |= {f"{method}-metaworld-vision" for method in methods.split()}
     recipes |= set(re.findall(r"name=(vla-rl-[\w-]+)", TEXT))
-    assert len(recipes) == 10
+    recipes |= {f"critic-{name}" for name in re.findall(r"^  critic ([\w-]+) ", TEXT, re.MULTILINE)}
+    assert len(recipes) == 12
     assert recipes <= set(recipe_paths())
     assert {*methods.split(), *re.findall(r"--policy ([\w-]+)", TEXT)} <= set(policy_ids())
