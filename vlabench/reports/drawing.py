@@ -22,12 +22,16 @@ Rates = Mapping[str, Estimate | float | None]
 def success_figure(id_: str, where: str, rates: Mapping[str, Rates]) -> Figure:
     """Draw each method's success by group of tasks, with intervals.
 
+    One group has room for the methods' names beside their rates; several share a legend.
+
     Args:
         id_: Of the figure.
         where: Suite and protocol.
         rates: Method to group of tasks to rate; a bare one has an unknown n and is hollow.
     """
     groups = list(next(iter(rates.values())))
+    if len(groups) == 1:
+        return _ladder(id_, where, groups[0], {m: each[groups[0]] for m, each in rates.items()})
 
     def draw(canvas: "Canvas") -> None:
         axes = canvas.subplots()
@@ -48,6 +52,31 @@ def success_figure(id_: str, where: str, rates: Mapping[str, Rates]) -> Figure:
         caption="Success in percent with 95 % intervals for these tasks, by group of tasks.",
         draw=draw,
         size=(max(4.0, 1.3 * len(groups) + 1.2), 3.6),
+    )
+
+
+def _ladder(id_: str, where: str, group: str, rates: Rates) -> Figure:
+    """Draw methods one below the other, in their order."""
+    names = [fill(_plain(name), 60) for name in rates]
+
+    def draw(canvas: "Canvas") -> None:
+        axes = canvas.subplots()
+        for number, (method, rate) in enumerate(rates.items()):
+            _dots(axes, [(number, rate)] if rate is not None else [], number, method, across=True)
+        axes.set_yticks(range(len(names)), names, fontsize=8)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set_xlim(-3, 103)
+        axes.set_xlabel(f"success, %: {_plain(group)}")
+        axes.grid(axis="x", alpha=0.3)
+
+    lines = sum(name.count("\n") + 1.8 for name in names)
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    return Figure(
+        id=id_,
+        title=f"Success: {where}",
+        caption="Success in percent with 95 % intervals for these tasks.",
+        draw=draw,
+        size=(3.2 + 0.065 * longest, 0.7 + 0.13 * lines),
     )
 
 
@@ -195,19 +224,18 @@ def _dots(
     label: str,
     *,
     line: bool = False,
+    across: bool = False,
 ) -> None:
-    """Draw rates: with their intervals, or hollow where n is unknown."""
+    """Draw rates: with their intervals, or hollow where n is unknown; up, or across the page."""
     colour, marker = _look(number)
     known = [(x, e) for x, e in points if isinstance(e, Estimate)]
     bare = [(x, e) for x, e in points if not isinstance(e, Estimate)]
+    places, rates = [x for x, _ in known], [100 * e.value for _, e in known]
     if known:
-        low, high = ([100 * max(0.0, end) for end in side] for side in (
-            [e.value - e.low for _, e in known], [e.high - e.value for _, e in known]
-        ))  # fmt: skip
+        arms: dict[str, Any] = {"xerr" if across else "yerr": _arms([e for _, e in known])}
         axes.errorbar(
-            [x for x, _ in known],
-            [100 * e.value for _, e in known],
-            [low, high],
+            *((rates, places) if across else (places, rates)),
+            **arms,
             fmt=marker + "-" * line,
             color=colour,
             markersize=5,
@@ -216,9 +244,9 @@ def _dots(
             label=_plain(label),
         )
     if bare:
+        places, rates = [x for x, _ in bare], [100 * e for _, e in bare]
         axes.plot(
-            [x for x, _ in bare],
-            [100 * e for _, e in bare],
+            *((rates, places) if across else (places, rates)),
             color=colour,
             marker=marker,
             markerfacecolor="none",
@@ -226,6 +254,12 @@ def _dots(
             linewidth=1,
             label=None if known else _plain(label),
         )
+
+
+def _arms(found: Sequence[Estimate]) -> list[list[float]]:
+    """Return how far intervals reach below and above, in percent."""
+    ends = [[e.value - e.low for e in found], [e.high - e.value for e in found]]
+    return [[100 * max(0.0, end) for end in side] for side in ends]
 
 
 def _bars(
@@ -236,12 +270,11 @@ def _bars(
     number: int,
     label: str,
 ) -> None:
-    ends = [[e.value - e.low for e in found], [e.high - e.value for e in found]]
     axes.barh(
         at,
         [100 * e.value for e in found],
         height=wide,
-        xerr=[[100 * max(0.0, end) for end in side] for side in ends],
+        xerr=_arms(found),
         color=COLOURS[number % len(COLOURS)],
         error_kw={"linewidth": 1, "capsize": 2},
         label=_plain(label),

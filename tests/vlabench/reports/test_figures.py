@@ -5,6 +5,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib.figure
+import numpy as np
 import pytest
 
 from vlabench.metrics import Estimate
@@ -67,18 +68,33 @@ def test_drawing_leaves_matplotlibs_settings_alone(tmp_path: Path) -> None:
     assert dict(matplotlib.rcParams) == before
 
 
-def test_twenty_methods_look_different() -> None:
-    rate = Estimate(value=0.5, low=0.4, high=0.6, n=80, method="Wilson 95%", question="these tasks")
+RATE = Estimate(value=0.5, low=0.4, high=0.6, n=80, method="Wilson 95%", question="these tasks")
+
+
+def drawn_axes(rates: dict[str, dict[str, Estimate | float | None]]) -> Any:
     canvas = matplotlib.figure.Figure()
-    success_figure("success", "libero", {f"m{i}": {"all tasks": rate} for i in range(20)}).draw(
-        canvas
-    )
-    looks = {
-        (line.get_color(), line.get_marker())
-        for container in canvas.axes[0].containers
-        for line in [container.lines[0]]
-    }
-    assert len(looks) == 20
+    success_figure("success", "libero", rates).draw(canvas)
+    return canvas.axes[0]
+
+
+@pytest.mark.parametrize("groups", [("all tasks",), ("Goal", "Long")])
+def test_twenty_methods_look_different(groups: tuple[str, ...]) -> None:
+    axes = drawn_axes({f"m{i}": dict.fromkeys(groups, RATE) for i in range(20)})
+    lines = [container.lines[0] for container in axes.containers]
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 20
+
+
+def test_of_one_group_every_method_has_its_name_beside_its_rate() -> None:
+    axes = drawn_axes({"B": {"Goal": RATE}, "$A": {"Goal": None}, "paper's": {"Goal": 0.875}})
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["B", r"\$A", "paper's"]
+    (measured,), (bare,) = axes.containers, [x for x in axes.lines if x.get_mfc() == "none"]
+    assert measured.lines[0].get_xydata().tolist() == [[50, 0]]
+    (arms,) = measured.lines[2]
+    assert arms.get_segments()[0] == pytest.approx(np.array([[40, 0], [60, 0]]))
+    assert bare.get_xydata().tolist() == [[87.5, 2]]
+    assert axes.get_ylim() == (2.6, -0.6)  # the first one on top
+    assert axes.get_xlabel() == "success, %: Goal"
+    assert axes.get_legend() is None
 
 
 def test_an_svg_is_the_same_twice_and_shares_no_id_with_another() -> None:
