@@ -143,16 +143,26 @@ def _obstacles(a: _Side, b: _Side, rules: Rules) -> list[str]:
 def _mixture(side: _Side) -> list[str]:
     """Return why the trainings of a method do not belong together."""
     first, *others = side.runs
-    plan = (first.header.plan_digest, first.header.protocol, first.header.fingerprint)
     found = [
-        f"trainings of {side.name} differ in their plan, protocol or simulator: {run.path} and "
-        f"{first.path}"
+        f"trainings of {side.name} differ in their {what}: {there} in {first.path}, "
+        f"{here} in {run.path}"
         for run in others
-        if (run.header.plan_digest, run.header.protocol, run.header.fingerprint) != plan
+        for (what, there), (_, here) in zip(_terms(first.header), _terms(run.header), strict=True)
+        if there != here
     ]
     if len({run.header.training for run in side.runs}) < side.trainings:
         found.append(f"{side.name} has one training twice; give one run for each training")
     return found
+
+
+def _terms(header: RunHeader) -> list[tuple[str, str]]:
+    """Return what runs of one method share; canaries differ in the last digits by processor."""
+    return [
+        ("plan", header.plan_digest),
+        ("protocol", header.protocol),
+        ("simulator versions", _versions(header)),
+        ("canaries that failed", "; ".join(header.fingerprint.mismatches) or "none"),
+    ]
 
 
 def _plan_obstacles(a: _Side, b: _Side, *, unpaired: bool) -> list[str]:
