@@ -6,9 +6,8 @@ decision. A worker that dies or hangs costs its episode an error and is replaced
 
 import os
 import signal
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -26,6 +25,7 @@ from vlabench.episode import EpisodeSpec
 from vlabench.errors import PolicyHangError
 from vlabench.policy import Policy
 from vlabench.record import EpisodeRecord
+from vlabench.runners.awake import SLICE, AwakeClock
 from vlabench.runners.desk import BatchError, Desk
 from vlabench.runners.pictures import PictureBlock
 from vlabench.runners.queue import WorkQueue
@@ -58,7 +58,8 @@ class ProcessRunner:
         Args:
             workers: Simulators side by side.
             watchdog_seconds: How long a simulator may take for one chunk (or for building and
-                resetting a scene), and the policy for one call.
+                resetting a scene), and the policy for one call; while this process is suspended
+                nothing counts.
             still_running: How many simulators at most may run on while the policy is asked; None
                 asks as soon as a slot waits. Worth it for a policy that answers many slots in
                 little more time than one, with at least twice as many workers as cores: half of
@@ -108,7 +109,8 @@ class Pool:
         self._queue = WorkQueue((), stage.protocol)
         self._watchdog, self._still_running = watchdog, still_running
         self._caller = _Caller(self._desk)
-        self._workers = [_Worker(index, self._stage, self._cameras) for index in range(count)]
+        self._clock = AwakeClock()
+        self._workers = [self._worker(index) for index in range(count)]
 
     def __enter__(self) -> Self:
         return self
@@ -164,9 +166,10 @@ class Pool:
         """Wait for reports until the policy is to be asked or an episode has ended."""
         ended = False
         while not ended and (running := [w for w in self._workers if w.running]):
-            asking, now = self._asking(), time.monotonic()
-            timeout = 0.0 if asking else min(w.since for w in running) + self._watchdog - now
-            ready = wait([w.connection for w in running], max(0.0, timeout))
+            asking, now = self._asking(), self._clock.now()
+            left = min(w.since for w in running) + self._watchdog - now
+            timeout = 0.0 if asking else min(SLICE, max(0.0, left))
+            ready = wait([w.connection for w in running], timeout)
             for worker in running:
                 if worker.connection in ready:
                     record = self._receive(worker)
@@ -220,8 +223,11 @@ class Pool:
 
     def _replace(self, worker: "_Worker", reason: str) -> EpisodeRecord:
         worker.kill()
-        self._workers[worker.index] = _Worker(worker.index, self._stage, self._cameras)
+        self._workers[worker.index] = self._worker(worker.index)
         return self._desk.fail(worker.index, reason)
+
+    def _worker(self, index: int) -> "_Worker":
+        return _Worker(index, self._stage, self._cameras, self._clock)
 
     def _hung(self) -> str:
         return f"the simulator did not answer within {self._watchdog:g} s (watchdog)\n"
@@ -248,13 +254,12 @@ class _Caller:
             BatchError: As `Desk.ask` does.
         """
         self._questions.put(views)
-        try:
-            answer = self._answers.get(timeout=timeout_seconds)
-        except Empty:
+        answer = self._answer(timeout_seconds)
+        if answer is None:
             raise PolicyHangError(
                 f"the policy did not answer within {timeout_seconds:g} s; the run stops here. "
                 "Run the same command again to go on with the episodes that are left"
-            ) from None
+            )
         if isinstance(answer, BaseException):
             raise answer
         return answer
@@ -262,6 +267,16 @@ class _Caller:
     def stop(self) -> None:
         """Let the thread end; one that hangs in the policy stays behind."""
         self._questions.put(None)
+
+    def _answer(
+        self, timeout_seconds: float
+    ) -> dict[int, NDArray[np.float32] | str] | BaseException | None:
+        """Wait for the answer; None if there is none in time."""
+        clock, answer = AwakeClock(), None
+        while answer is None and (left := timeout_seconds - clock.now()) > 0:
+            with suppress(Empty):
+                answer = self._answers.get(timeout=min(SLICE, left))
+        return answer
 
     def _serve(self) -> None:
         while (views := self._questions.get()) is not None:
@@ -278,6 +293,7 @@ class _Worker:
     index: int
     stage: bytes
     cameras: tuple[Camera, ...]
+    clock: AwakeClock
     episode: EpisodeSpec | None = None
     alone: bool = False
     task_id: str = ""
@@ -358,7 +374,7 @@ class _Worker:
         self.kill()
 
     def _post(self, message: object) -> None:
-        self.since = time.monotonic()
+        self.since = self.clock.now()
         try:
             self.connection.send(message)
         except OSError:

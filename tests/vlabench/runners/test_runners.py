@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,6 +29,7 @@ from vlabench import (
     make_plan,
 )
 from vlabench.errors import PolicyHangError
+from vlabench.runners import awake
 
 SUITE = load_suite("point-reach")
 PLAN = make_plan(SUITE, episodes=8)
@@ -311,6 +314,66 @@ def test_a_policy_that_hangs_ends_the_run_and_says_so() -> None:
     seen = []
     with pytest.raises(PolicyHangError, match="did not answer within 2 s"):
         seen.extend(runner.run(stage_of(), Hanging(), PLAN.episodes[:2]))
+
+
+SUSPENDED = """
+import time
+from dataclasses import replace
+from vlabench import ProcessRunner, Stage, load_policy, load_suite, make_plan
+
+who, seconds = {who!r}, 0.1
+
+def slowly(made):
+    class Slow(type(made)):
+        def act(self, *asked):
+            for _ in range(10 * (who == "policy")):
+                time.sleep(seconds)
+            return super().act(*asked)
+
+        def step(self, action):
+            time.sleep(seconds * (who == "simulator"))
+            return super().step(action)
+
+    made.__class__ = Slow
+    return made
+
+suite = load_suite("point-reach")
+policy = slowly(load_policy("random", suite))
+made = suite.make_env
+slow = replace(suite, make_env=lambda *what: slowly(made(*what)))
+stage = Stage(suite=slow, protocol=suite.protocol(), wants=policy.observation)
+print("begins", flush=True)
+for record in ProcessRunner(2, watchdog_seconds=4.0).run(
+    stage, policy, make_plan(suite, episodes=3).episodes
+):
+    print(record.error or "went well", flush=True)
+"""
+
+
+@pytest.mark.parametrize("who", ["simulator", "policy"])
+def test_a_run_that_is_suspended_for_longer_than_the_watchdog_goes_on(who: str) -> None:
+    """As Ctrl-Z and batch systems do: everything stops, and nothing hangs."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SUSPENDED.replace("{who!r}", repr(who))],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout
+    assert [process.stdout.readline() for _ in range(2)] == ["begins\n", "went well\n"]
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGSTOP)
+    time.sleep(6)
+    os.killpg(process.pid, signal.SIGCONT)
+    said, _ = process.communicate()
+    assert (process.returncode, said) == (0, "went well\n" * 5)
+
+
+def test_what_passes_while_nobody_reads_the_clock_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    readings = iter([100.0, 100.5, 101.5, 3701.5, 3702.0])
+    monkeypatch.setattr(awake.time, "monotonic", lambda: next(readings))
+    clock = awake.AwakeClock()
+    assert [clock.now() for _ in range(4)] == [0.5, 1.5, 3.5, 4.0]
 
 
 def test_a_run_in_which_everything_breaks_still_ends() -> None:
