@@ -8,7 +8,7 @@ demo: setup  ## real LIBERO and Meta-World, under 3 minutes; everything goes to 
 
 test: setup  ## everything but the benchmarks
 	@scripts/setup tests
-	.venv/bin/pytest -q -n 2 --dist loadgroup -p no:benchmark --ignore=tests/benchmarks
+	.venv/bin/pytest -q -n 2 --dist loadscope --no-loadscope-reorder -p no:benchmark --ignore=tests/benchmarks
 
 check: setup  ## never modifies
 	.venv/bin/ruff check .

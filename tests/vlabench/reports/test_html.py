@@ -29,8 +29,6 @@ from vlabench.reports.model import (
 )
 from vlabench.video import write_video
 
-pytestmark = pytest.mark.xdist_group("browser")  # one browser for all of this file
-
 EVIL = "<script>document.title = 'broken in'</script><img src=x onerror=alert(1)> & \"quoted\""
 OBJECTS = ("black bowl", "cream cheese", "wine bottle", "tomato sauce", "alphabet soup")
 WHERE = ("libero v1 under openvla@1", "metaworld v1 under mt50@1")

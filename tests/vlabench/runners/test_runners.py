@@ -126,7 +126,10 @@ def test_a_policy_is_held_back_while_too_many_simulators_run() -> None:
     assert policy.sizes == sorted(policy.sizes, reverse=True), "fewer only once fewer are left"
 
 
-def test_workers_compute_and_draw_in_one_thread_each() -> None:
+def test_workers_compute_and_draw_in_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_NUM_THREADS", "LP_NUM_THREADS"):
+        monkeypatch.setenv(name, "7")
+
     def make_env(task: Any, protocol: Any, wants: Any) -> Any:
         import os
 
