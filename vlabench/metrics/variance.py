@@ -42,25 +42,55 @@ class Mean:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Parts:
-    """Means of initial states (clusters) and of tasks (strata), and the whole."""
+class Clusters:
+    """Which episodes share an initial state, and which of those a task: found once for many means.
 
-    clusters: NDArray[np.float64]
+    Attributes:
+        stratum: The task of each initial state, `[states]`, from 0 up.
+        index: The initial state of each episode, `[n]`; None where each has one of its own.
+        n: Episodes.
+        episodes: Of each initial state, `[states]`.
+        sizes: Initial states of each task, `[tasks]`.
+    """
+
     stratum: Ints
-    sizes: Ints
-    strata: NDArray[np.float64]
-    square: float  # mean square of one episode about the mean of all
+    index: Ints | None
     n: int
+    episodes: Ints
+    sizes: Ints
 
-    @property
-    def single(self) -> float:
-        """Variance of one episode about the mean of all, without bias."""
-        return self.square * self.n / (self.n - 1) if self.n > 1 else 0.0
+    @classmethod
+    def of(cls, task: Ints, state: Ints) -> "Clusters":
+        """Find them.
 
-    @property
-    def value(self) -> float:
-        """Mean of all."""
-        return float(self.strata.mean())
+        Args:
+            task: Of every episode, `[n]`, from 0 up.
+            state: Its initial state within that task, `[n]`, from 0 up.
+
+        Raises:
+            ValueError: If there is no episode.
+        """
+        if len(task) == 0:
+            raise ValueError("no episodes to count")
+        _, task = _numbered(task)
+        stratum, index = initial_states(task, state)
+        return cls(
+            stratum=stratum,
+            index=None if np.array_equal(index, np.arange(len(stratum))) else index,
+            n=len(task),
+            episodes=np.bincount(index),
+            sizes=np.bincount(stratum),
+        )
+
+    def by_state(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean over the episodes of each initial state, `[states]`, of values `[n]`."""
+        if self.index is None:
+            return values
+        return np.bincount(self.index, values) / self.episodes
+
+    def by_task(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean over the initial states of each task, `[tasks]`, of values `[states]`."""
+        return np.bincount(self.stratum, values) / self.sizes
 
 
 def over_these_tasks(values: NDArray[np.float64], task: Ints, state: Ints) -> Mean:
@@ -70,16 +100,21 @@ def over_these_tasks(values: NDArray[np.float64], task: Ints, state: Ints) -> Me
     as two states. Stratification then helps as far as the data show it, and a task with one state
     counts as it would without strata.
     """
-    parts = _parts(values, task, state)
-    m = parts.sizes
-    about = (parts.clusters - parts.strata[parts.stratum]) ** 2
-    within = np.bincount(parts.stratum, about)
-    common = max(_common(parts), parts.single * len(parts.clusters) / len(values))
+    return mean_of_clusters(values, Clusters.of(task, state))
+
+
+def mean_of_clusters(values: NDArray[np.float64], clusters: Clusters) -> Mean:
+    """As `over_these_tasks`, where tasks and initial states have been told apart before."""
+    parts = _Parts(values, clusters)
+    m = clusters.sizes
+    about = (parts.states - parts.tasks[clusters.stratum]) ** 2
+    within = np.bincount(clusters.stratum, about)
+    common = max(parts.common(), parts.single * len(parts.states) / clusters.n)
     each = (within + _PRIOR * common) / (m - 1 + _PRIOR)
     variance = float((each / m).mean()) / len(m)
     episodes = parts.single / variance if parts.single and variance else len(m) / (1 / m).mean()
     return Mean(
-        value=parts.value, variance=variance, episodes=float(episodes), units=len(parts.clusters)
+        value=parts.value, variance=variance, episodes=float(episodes), units=len(parts.states)
     )
 
 
@@ -96,13 +131,14 @@ def over_new_tasks(
     Raises:
         ValueError: If there is one task only.
     """
-    parts = _parts(values, task, state)
-    count = len(parts.strata)
+    clusters = Clusters.of(task, state)
+    parts = _Parts(values, clusters)
+    count = len(clusters.sizes)
     if count < 2:
         raise ValueError("one task says nothing about new tasks")
-    spread = float(((parts.strata - parts.value) ** 2).sum())
+    spread = float(((parts.tasks - parts.value) ** 2).sum())
     variance = (spread + prior * parts.square) / (count - 1 + prior) / count
-    variance = max(variance, over_these_tasks(values, task, state).variance)
+    variance = max(variance, mean_of_clusters(values, clusters).variance)
     episodes = parts.square / variance if parts.square and variance else float(count)
     return Mean(value=parts.value, variance=variance, episodes=episodes, units=count)
 
@@ -159,25 +195,28 @@ def _numbered(codes: Ints) -> tuple[Ints, Ints]:
     return codes[first], np.cumsum(first) - 1
 
 
-def _parts(values: NDArray[np.float64], task: Ints, state: Ints) -> _Parts:
-    if len(values) == 0:
-        raise ValueError("no episodes to count")
-    _, task = _numbered(task)
-    stratum, index = initial_states(task, state)
-    episodes = np.bincount(index)
-    clusters = np.bincount(index, values) / episodes
-    sizes = np.bincount(stratum)
-    strata = np.bincount(stratum, clusters) / sizes
-    squares = np.bincount(index, (values - strata.mean()) ** 2) / episodes
-    square = float((np.bincount(stratum, squares) / sizes).mean())
-    return _Parts(clusters, stratum, sizes, strata, square, len(values))
+class _Parts:
+    """Means of initial states (clusters) and of tasks (strata), and the whole."""
 
+    def __init__(self, values: NDArray[np.float64], clusters: Clusters) -> None:
+        self.clusters = clusters
+        self.states = clusters.by_state(values)
+        self.tasks = clusters.by_task(self.states)
+        self.value = float(self.tasks.mean())
+        squares = clusters.by_state((values - self.value) ** 2)
+        self.square = float(clusters.by_task(squares).mean())
+        """Mean square of one episode about the mean of all."""
 
-def _common(parts: _Parts) -> float:
-    """Return the variance of states about the mean of all, as if there were no tasks."""
-    count = len(parts.clusters)
-    if count < 2:
-        return 0.0
-    square = (parts.clusters - parts.value) ** 2
-    each = np.bincount(parts.stratum, square) / parts.sizes
-    return float(each.mean()) * count / (count - 1)
+    @property
+    def single(self) -> float:
+        """Variance of one episode about the mean of all, without bias."""
+        n = self.clusters.n
+        return self.square * n / (n - 1) if n > 1 else 0.0
+
+    def common(self) -> float:
+        """Return the variance of states about the mean of all, as if there were no tasks."""
+        count = len(self.states)
+        if count < 2:
+            return 0.0
+        square = (self.states - self.value) ** 2
+        return float(self.clusters.by_task(square).mean()) * count / (count - 1)

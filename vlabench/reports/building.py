@@ -15,7 +15,7 @@ from vlabench.metrics.intervals import student_quantile
 from vlabench.metrics.paired import compare_all, group_letters
 from vlabench.metrics.rates import progress_of
 from vlabench.metrics.stability import Stability, stability_of_runs
-from vlabench.metrics.variance import over_these_tasks
+from vlabench.metrics.variance import Clusters, mean_of_clusters
 from vlabench.metrics.wording import p_text, sentence
 from vlabench.reports import drawing
 from vlabench.reports.boards import (
@@ -405,7 +405,10 @@ def _costs_table(board: Board) -> Table | None:
 
 def _costs(method: Method) -> list[Cell]:
     ended = method.table.rows(method.table.outcome >= 0)
+    if not len(ended.outcome):
+        return [*[Cell(text="-")] * 6, _count(0)]
     unknown = set(method.runs[0].header.unknown)
+    clusters = Clusters.of(ended.task, ended.state)
     episodes, decisions = np.ones(len(ended.outcome)), ended.decisions.astype(np.float64)
     costs = (
         ("steps", ended.steps.astype(np.float64), episodes, 1),
@@ -417,14 +420,14 @@ def _costs(method: Method) -> list[Cell]:
     )
     return [
         *(
-            Cell(text="-") if name in unknown else _cost_cell(_mean(ended, cost, per), digits)
+            Cell(text="-") if name in unknown else _cost_cell(_mean(clusters, cost, per), digits)
             for name, cost, per, digits in costs
         ),
         _count(len(ended.outcome)),
     ]
 
 
-def _mean(table: EpisodeTable, cost: Floats, per: Floats) -> Estimate | None:
+def _mean(clusters: Clusters, cost: Floats, per: Floats) -> Estimate | None:
     """Return a cost per episode or decision on these tasks; None where nobody knows.
 
     The interval is Student's for a ratio of two means, each over tasks as rates are (Cochran 1977,
@@ -432,9 +435,9 @@ def _mean(table: EpisodeTable, cost: Floats, per: Floats) -> Estimate | None:
     """
     if not per.sum() or not np.isfinite(cost).all():
         return None
-    whole = over_these_tasks(per, table.task, table.state).value
-    value = over_these_tasks(cost, table.task, table.state).value / whole
-    rest = over_these_tasks((cost - value * per) / whole, table.task, table.state)
+    whole = mean_of_clusters(per, clusters).value
+    value = mean_of_clusters(cost, clusters).value / whole
+    rest = mean_of_clusters((cost - value * per) / whole, clusters)
     known = rest.units > 1
     half = student_quantile(rest.units - 1, 0.95) * rest.variance**0.5 if known else np.nan
     return Estimate(

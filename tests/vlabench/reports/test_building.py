@@ -232,6 +232,14 @@ def test_costs_of_one_episode_say_that_they_have_no_interval() -> None:
     assert steps.note.endswith("one initial state has no interval")
 
 
+def test_costs_of_a_policy_that_only_broke_are_unknown() -> None:
+    broke = results({"g/0": "xx"})
+    request = Request(title="t", runs={"A": [A], "B": [broke]}, rules=Rules(on_error="as-failure"))
+    report = build_report(request)
+    cells = table(report, "s-v1-under-p-1-costs")["B"]
+    assert set(cells.values()) == {"B", "-", "0"}
+
+
 def test_discordant_episodes_say_where_the_two_parted(tmp_path: Path) -> None:
     paths = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
     write_run(paths[0], run({"g/0": "10"}))
