@@ -78,6 +78,7 @@ class RunWriter:
 
     def __init__(self, path: Path, header: RunHeader) -> None:
         self.path = path
+        self._resumed: Provenance | None = None  # to be said before the first record
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab")
@@ -92,7 +93,11 @@ class RunWriter:
 
     def write(self, record: EpisodeRecord) -> None:
         """Append one episode; it is on disk when this returns."""
-        self._append("episode", _episode_row(record))
+        line = _line("episode", _episode_row(record))
+        if self._resumed:
+            line = _line("resumed", asdict(self._resumed)) + line
+        self._append(line)
+        self._resumed = None
 
     def close(self) -> None:
         """Release the file. Safe to call twice."""
@@ -123,7 +128,7 @@ class RunWriter:
         whole = _whole_lines(content)
         if _is_beginning_of_header(content):  # empty, or cut off within the very first line
             self._file.truncate(0)
-            self._append("header", _header_row(header))
+            self._append(_line("header", _header_row(header)))
             return Run(header=header, episodes=())
         run = read_run(self.path)
         if differences := _differences(run.header, header):
@@ -132,11 +137,11 @@ class RunWriter:
                 "overwritten, choose another --out"
             )
         self._file.truncate(len(whole))  # what a crash left of the last line
-        self._append("resumed", asdict(header.provenance))
+        self._resumed = header.provenance
         return run
 
-    def _append(self, kind: str, row: dict[str, Any]) -> None:
-        self._file.write(_line(kind, row))
+    def _append(self, lines: bytes) -> None:
+        self._file.write(lines)
         self._file.flush()
         os.fsync(self._file.fileno())
 

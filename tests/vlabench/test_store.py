@@ -218,6 +218,15 @@ def test_each_process_that_went_on_leaves_where_and_with_what(path: Path) -> Non
     assert run.resumed == (later.provenance,)
 
 
+def test_a_process_that_had_nothing_to_add_leaves_nothing(path: Path) -> None:
+    write(path, record(0))
+    before = path.read_bytes()
+    write(path)
+    with RunWriter(path, HEADER) as writer, pytest.raises(ValueError, match="JSON"):
+        writer.write(replace(record(1), flops=float("nan")))
+    assert path.read_bytes() == before
+
+
 def test_an_error_may_be_tried_again_and_the_last_record_counts(path: Path) -> None:
     write(path, record(0, Outcome.ERROR), record(1))
     found = write(path, record(0, Outcome.ERROR))
