@@ -22,6 +22,7 @@ from vlabench.suite import Suite
 
 DISTRIBUTION = "vlabench-harness"
 _ALWAYS = ("numpy", "gymnasium", "torch")
+_CODE = (":(top)", ":(top,exclude)results", ":(top,exclude)reports")
 
 
 def cache_folder() -> Path:
@@ -132,7 +133,10 @@ def _canaries(suite: Suite, versions: Mapping[str, str], gl: str) -> dict[str, f
 
 
 def _git() -> tuple[str, bool]:
-    """Return the commit and dirtiness of the checkout this package lies in, if it lies in one."""
+    """Return the commit and dirtiness of the checkout this package lies in, if it lies in one.
+
+    Run files and what is drawn from them are no code: going on with a committed run changes it.
+    """
     folder = Path(__file__).parent
     if not (folder.parent / ".git").exists():
         return "", False
@@ -142,7 +146,7 @@ def _git() -> tuple[str, bool]:
             [*command, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
         )
         status = subprocess.run(
-            [*command, "status", "--porcelain", "--untracked-files=no"],
+            [*command, "status", "--porcelain", "--untracked-files=no", "--", *_CODE],
             capture_output=True,
             text=True,
             check=True,

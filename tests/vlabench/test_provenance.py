@@ -1,5 +1,6 @@
 """A simulator that is not the protocol's is noticed, and its runs say so."""
 
+import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from vlabench import load_suite
 from vlabench.errors import SimulatorError
 from vlabench.protocol import Canary
-from vlabench.provenance import fingerprint
+from vlabench.provenance import fingerprint, provenance
 
 SUITE = replace(load_suite("point-reach"), distributions=("numpy",))
 
@@ -99,3 +100,22 @@ def test_single_solve_is_marked_as_not_comparable() -> None:
     assert libero.caveats({"physics": "single-solve"})
     assert not libero.caveats({"physics": "reference"})
     assert not libero.caveats({})
+
+
+def test_changed_code_is_uncommitted_and_a_run_that_was_gone_on_with_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, run = tmp_path / "vlabench" / "provenance.py", tmp_path / "results" / "a" / "run.jsonl"
+    for path in (code, run):
+        path.parent.mkdir(parents=True)
+        path.write_text("one\n")
+    who = ["-c", "user.name=n", "-c", "user.email=e"]
+    for command in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "m"]):
+        subprocess.run(["git", "-C", tmp_path, *command], check=True)
+    monkeypatch.setattr("vlabench.provenance.__file__", str(code))
+
+    assert provenance(SUITE, workers=1, gl="none").commit
+    run.write_text("one\ntwo\n")
+    assert not provenance(SUITE, workers=1, gl="none").dirty
+    code.write_text("two\n")
+    assert provenance(SUITE, workers=1, gl="none").dirty
