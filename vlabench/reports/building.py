@@ -492,8 +492,8 @@ def _components_table(board: Board, name: str, found: Stability) -> Table:
         ),
         rows=tuple(rows),
         notes=(
-            f"{found.trainings} trainings, {found.tasks} tasks, {found.states:.3g} initial states "
-            f"of each, {found.repeats} repeats. In points, with 95 % intervals.",
+            f"Trainings: {found.trainings}; tasks: {found.tasks}; initial states of each: "
+            f"{found.states:.3g}; repeats: {found.repeats}. In points, with 95 % intervals.",
             f"Mean success {100 * found.mean.value:.1f} % [{100 * found.mean.low:.1f}, "
             f"{100 * found.mean.high:.1f}], n = {found.mean.n}: {found.mean.question}.",
         ),
