@@ -105,11 +105,14 @@ def over_these_tasks(values: NDArray[np.float64], task: Ints, state: Ints) -> Me
 
 def mean_of_clusters(values: NDArray[np.float64], clusters: Clusters) -> Mean:
     """As `over_these_tasks`, where tasks and initial states have been told apart before."""
-    parts = _Parts(values, clusters)
-    m = clusters.sizes
-    about = (parts.states - parts.tasks[clusters.stratum]) ** 2
-    within = np.bincount(clusters.stratum, about)
-    common = max(parts.common(), parts.single * len(parts.states) / clusters.n)
+    return _mean_of(_Parts(values, clusters))
+
+
+def _mean_of(parts: "_Parts") -> Mean:
+    m, stratum = parts.clusters.sizes, parts.clusters.stratum
+    about = (parts.states - parts.tasks[stratum]) ** 2
+    within = np.bincount(stratum, about)
+    common = max(parts.common(), parts.single * len(parts.states) / parts.clusters.n)
     each = (within + _PRIOR * common) / (m - 1 + _PRIOR)
     variance = float((each / m).mean()) / len(m)
     episodes = parts.single / variance if parts.single and variance else len(m) / (1 / m).mean()
@@ -131,14 +134,13 @@ def over_new_tasks(
     Raises:
         ValueError: If there is one task only.
     """
-    clusters = Clusters.of(task, state)
-    parts = _Parts(values, clusters)
-    count = len(clusters.sizes)
+    parts = _Parts(values, Clusters.of(task, state))
+    count = len(parts.tasks)
     if count < 2:
         raise ValueError("one task says nothing about new tasks")
     spread = float(((parts.tasks - parts.value) ** 2).sum())
     variance = (spread + prior * parts.square) / (count - 1 + prior) / count
-    variance = max(variance, mean_of_clusters(values, clusters).variance)
+    variance = max(variance, _mean_of(parts).variance)
     episodes = parts.square / variance if parts.square and variance else float(count)
     return Mean(value=parts.value, variance=variance, episodes=episodes, units=count)
 
