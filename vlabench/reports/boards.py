@@ -16,6 +16,7 @@ from vlabench.metrics.rates import rate_of
 from vlabench.metrics.significance import holm, unpaired_test
 from vlabench.metrics.trainings import pooled, sign_test, states_of
 from vlabench.metrics.variance import initial_states
+from vlabench.reports.model import Cell
 from vlabench.table import Results, Table, natural
 
 Globs = Mapping[str, str]
@@ -250,3 +251,16 @@ def _refuse_twice(name: str, runs: Sequence[Results]) -> None:
                 "one of them, or another NAME=FILE"
             )
         seen[identity] = run
+
+
+def method_cell(method: Method) -> Cell:
+    """Return a method's name, and what it was."""
+    header = method.runs[0].header
+    known = [f"policy {header.policy_id}"]
+    known += [f"{key}={value}" for key, value in sorted(header.settings.items())]
+    known += [f"looks at {camera}" for camera in header.cameras]
+    digests = ", ".join(
+        dict.fromkeys(r.header.policy_digest for r in method.runs if r.header.policy_digest)
+    )
+    known += [f"checkpoint {digests}"] * bool(digests)
+    return Cell(text=method.label, note="; ".join(known))

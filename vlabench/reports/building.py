@@ -10,12 +10,9 @@ from vlabench.errors import RecordError
 from vlabench.metrics.comparison import Comparison, Effect, Pairs, Rules, Verdict
 from vlabench.metrics.counts import OnError
 from vlabench.metrics.curves import Curve
-from vlabench.metrics.estimate import Estimate
-from vlabench.metrics.intervals import student_quantile
 from vlabench.metrics.paired import compare_all, group_letters
 from vlabench.metrics.rates import progress_of
 from vlabench.metrics.stability import Stability, stability_of_runs
-from vlabench.metrics.variance import Clusters, mean_of_clusters
 from vlabench.metrics.wording import p_text, sentence
 from vlabench.reports import drawing
 from vlabench.reports.boards import (
@@ -26,9 +23,11 @@ from vlabench.reports.boards import (
     average_ranks,
     best_of,
     make_boards,
+    method_cell,
     rate,
     slug,
 )
+from vlabench.reports.costs import costs_table
 from vlabench.reports.episodes import MOST, discordant_episodes
 from vlabench.reports.model import (
     Cell,
@@ -40,13 +39,14 @@ from vlabench.reports.model import (
     Row,
     Section,
     Table,
+    count_cell,
     number_cell,
     points_cell,
     rate_cell,
 )
 from vlabench.reports.sweeps import sweep_section
 from vlabench.reports.trainings import training_section
-from vlabench.table import Floats, Results, unfinished
+from vlabench.table import Results, unfinished
 from vlabench.table import Table as EpisodeTable
 
 _BOLD = (
@@ -175,7 +175,7 @@ def _board_section(board: Board, found: Sequence[Comparison], on_error: OnError)
     if found:
         tables.append(_pairs_table(board, found))
     tables.append(_tasks_table(board, on_error))
-    if costs := _costs_table(board):
+    if costs := costs_table(board):
         tables.append(costs)
     stability = {m.name: s for m in board.methods if (s := _stability(m, on_error))}
     tables += [_components_table(board, name, each) for name, each in stability.items()]
@@ -244,7 +244,7 @@ def success_table(
         extra = [_progress(method)] if progress else []
         extra += [number_cell(ranks.get(method.name))] if ranks else []
         extra += [Cell(text=letters.get(method.name, "-"))] if letters else []
-        counts = [_count(len(method.table.outcome)), _count(method.table.errors)]
+        counts = [count_cell(len(method.table.outcome)), count_cell(method.table.errors)]
         rows.append(Row(cells=(method_cell(method), *rates, *extra, *counts)))
     return Table(
         id=id_ or f"{board.id}-success",
@@ -271,19 +271,6 @@ def _progress(method: Method) -> Cell:
     if not len(table.outcome) or np.isnan(table.progress).any():
         return Cell(text="-", note="not every episode says")
     return rate_cell(progress_of(table))
-
-
-def method_cell(method: Method) -> Cell:
-    """Return a method's name, and what it was."""
-    header = method.runs[0].header
-    known = [f"policy {header.policy_id}"]
-    known += [f"{key}={value}" for key, value in sorted(header.settings.items())]
-    known += [f"looks at {camera}" for camera in header.cameras]
-    digests = ", ".join(
-        dict.fromkeys(r.header.policy_digest for r in method.runs if r.header.policy_digest)
-    )
-    known += [f"checkpoint {digests}"] * bool(digests)
-    return Cell(text=method.label, note="; ".join(known))
 
 
 def _pairs_table(board: Board, found: Sequence[Comparison]) -> Table:
@@ -356,7 +343,7 @@ def _group_row(c: Comparison, group: Effect, *, several: bool) -> Row:
 def _alone(pairs: Pairs | None) -> tuple[Cell, Cell]:
     """Return in how many episodes B and A succeeded alone."""
     only_b, only_a = (pairs.only_b, pairs.only_a) if pairs else (None, None)
-    return _count(only_b), _count(only_a)
+    return count_cell(only_b), count_cell(only_a)
 
 
 def _tasks_table(board: Board, on_error: OnError) -> Table:
@@ -370,97 +357,6 @@ def _tasks_table(board: Board, on_error: OnError) -> Table:
         columns=(Column(name="task"), *(Column(name=m.label, kind="rate") for m in board.methods)),
         rows=tuple(rows),
         notes=(INTERVALS,),
-    )
-
-
-def _costs_table(board: Board) -> Table | None:
-    """Tabulate what an episode and a decision cost; None where no run says."""
-    rows = [Row(cells=(method_cell(m), *_costs(m))) for m in board.methods]
-    if all(cell.text == "-" for row in rows for cell in row.cells[1:-1]):
-        return None
-    names = {
-        "control steps": "of an episode, mean",
-        "seconds": "of an episode, mean: simulating, drawing and deciding; waiting is not counted",
-        "decisions": "of an episode, mean",
-        "samples": "candidates of a decision, mean",
-        "GFLOPs": "of a decision, mean",
-        "ms": "of a decision, mean",
-    }
-    return Table(
-        id=f"{board.id}-costs",
-        title=f"Cost: {board.where}",
-        columns=(
-            Column(name="method"),
-            *(Column(name=name, kind="number", about=about) for name, about in names.items()),
-            Column(name="n", kind="number", about="episodes that ended"),
-        ),
-        rows=tuple(rows),
-        notes=(
-            "Means over these tasks, with 95 % intervals, over initial states and draws; one that "
-            "rounds to its mean is left out. Seconds are of the machine of each run, which may "
-            "have been busy with something else.",
-        ),
-    )
-
-
-def _costs(method: Method) -> list[Cell]:
-    ended = method.table.rows(method.table.outcome >= 0)
-    if not len(ended.outcome):
-        return [*[Cell(text="-")] * 6, _count(0)]
-    unknown = set(method.runs[0].header.unknown)
-    clusters = Clusters.of(ended.task, ended.state)
-    episodes, decisions = np.ones(len(ended.outcome)), ended.decisions.astype(np.float64)
-    costs = (
-        ("steps", ended.steps.astype(np.float64), episodes, 1),
-        ("seconds", ended.seconds, episodes, 2),
-        ("decisions", decisions, episodes, 1),
-        ("samples", ended.samples.astype(np.float64), decisions, 1),
-        ("flops", ended.flops / 1e9, decisions, 3),
-        ("seconds", 1000 * ended.policy, decisions, 2),
-    )
-    return [
-        *(
-            Cell(text="-") if name in unknown else _cost_cell(_mean(clusters, cost, per), digits)
-            for name, cost, per, digits in costs
-        ),
-        _count(len(ended.outcome)),
-    ]
-
-
-def _mean(clusters: Clusters, cost: Floats, per: Floats) -> Estimate | None:
-    """Return a cost per episode or decision on these tasks; None where nobody knows.
-
-    The interval is Student's for a ratio of two means, each over tasks as rates are (Cochran 1977,
-    Sampling Techniques, chapter 6). One initial state has none: its ends are not numbers.
-    """
-    if not per.sum() or not np.isfinite(cost).all():
-        return None
-    whole = mean_of_clusters(per, clusters).value
-    value = mean_of_clusters(cost, clusters).value / whole
-    rest = mean_of_clusters((cost - value * per) / whole, clusters)
-    known = rest.units > 1
-    half = student_quantile(rest.units - 1, 0.95) * rest.variance**0.5 if known else np.nan
-    return Estimate(
-        value=value,
-        low=value - half,
-        high=value + half,
-        n=len(cost),
-        method="Student 95%",
-        question="mean on these tasks, over initial states and policy draws like these",
-    )
-
-
-def _cost_cell(mean: Estimate | None, digits: int) -> Cell:
-    if mean is None:
-        return Cell(text="-")
-    text, low, high = (f"{each:.{digits}f}" for each in (mean.value, mean.low, mean.high))
-    known = np.isfinite(mean.low)
-    how = mean.method if known else "one initial state has no interval"
-    return Cell(
-        text=text,
-        value=mean.value,
-        interval=f"{low} to {high}" if known and not low == text == high else "",
-        note=f"n = {mean.n}; {mean.question}; {how}",
     )
 
 
@@ -513,7 +409,3 @@ def _figures(board: Board, stability: Mapping[str, Stability], on_error: OnError
     if stability:
         found.append(drawing.components_figure(f"{board.id}-stability", board.where, stability))
     return found
-
-
-def _count(n: int | None) -> Cell:
-    return Cell(text="-") if n is None else Cell(text=str(n), value=float(n))

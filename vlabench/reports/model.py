@@ -247,3 +247,8 @@ def points_cell(difference: Estimate | None, *, note: str = "") -> Cell:
 def number_cell(value: float | None) -> Cell:
     """Return a number of three digits; `-` for None."""
     return Cell(text="-") if value is None else Cell(text=f"{value:.3g}", value=value)
+
+
+def count_cell(n: int | None) -> Cell:
+    """Return a count; `-` for None."""
+    return Cell(text="-") if n is None else Cell(text=str(n), value=float(n))

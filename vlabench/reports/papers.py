@@ -7,8 +7,16 @@ from vlabench.errors import SettingError
 from vlabench.metrics.counts import OnError
 from vlabench.metrics.estimate import Estimate
 from vlabench.reports import drawing
-from vlabench.reports.boards import Board, Method, average_ranks, best_of, matching, only, rate
-from vlabench.reports.building import method_cell
+from vlabench.reports.boards import (
+    Board,
+    Method,
+    average_ranks,
+    best_of,
+    matching,
+    method_cell,
+    only,
+    rate,
+)
 from vlabench.reports.model import Cell, Column, Figure, Row, Section, Table, rate_cell
 from vlabench.reports.published import (
     Agreement,
