@@ -21,6 +21,7 @@ from vlabench.errors import SettingError
 from vlabench.policy import Decision
 from vlabench.spaces import ActionSpec, Gripper, Rotation
 from vlabench.testing import check_policy
+from vlabench_baselines.nanovla.actions import unit
 from vlabench_baselines.nanovla.checkpoint import (
     CONFIG,
     CheckpointError,
@@ -185,6 +186,15 @@ def test_the_consensus_is_nearest_to_all_others_and_the_first_of_such() -> None:
     assert medoid(chunks[[2, 1, 0]]) == 2
 
 
+def test_votes_weigh_as_much_as_they_are_told_to() -> None:
+    # Weighted sums of distances of 0, 1, 2, 10: with 1, 0, 0, 1 all between are level at 10, the
+    # first included; with 0, 0, 1, 3 they are 32, 28, 24, 8.
+    places = torch.tensor([0.0, 1.0, 2.0, 10.0]).view(4, 1, 1)
+    assert medoid(places, torch.ones(4).double()) == medoid(places) == 1
+    assert medoid(places, torch.tensor([1.0, 0.0, 0.0, 1.0]).double()) == 0
+    assert medoid(places, torch.tensor([0.0, 0.0, 1.0, 3.0]).double()) == 3
+
+
 def test_distances_are_in_units_of_the_data() -> None:
     # As they are, the second chunk has the least sum, 1.1 of 1.2, 1.1, 1.3; where the second number
     # has half the range of the first, the first chunk has, 1.6 of 1.6, 1.7, 1.9.
@@ -203,6 +213,33 @@ def test_a_judge_takes_what_it_scores_highest_of_the_actions_that_it_looks_at() 
     assert best != choose(model, batch, chunks, None), "else this shows nothing"
     assert choose(model, batch, chunks, judge) == best
     assert choose(model, batch, chunks.flip(0), judge) == 7 - best
+
+
+def test_a_vote_counts_every_chunk_as_much_as_the_judge_believes_in_it() -> None:
+    model, judge = a_model(), a_judge()
+    judge.head.body[-1].get_parameter("weight").mul_(30.0)
+    others = 0
+    for seed, luck in enumerate(luck_for(model, 8, decisions=6)):
+        batch = a_batch(model, seed)
+        chunks = propose(model, batch, luck, 2.0)
+        scores = judge(batch, chunks[None, :, :2])[0].double()
+        by_hand = medoid(unit(chunks, model.head.low, model.head.high), scores.sigmoid())
+        assert choose(model, batch, chunks, judge, vote=True) == by_hand
+        others += by_hand not in (choose(model, batch, chunks, j) for j in (judge, None))
+    assert others, "else this shows nothing"
+
+
+def test_a_vote_of_a_judge_that_sees_no_difference_is_the_consensus() -> None:
+    model, judge = a_model(), a_judge()
+    judge.head.body[-1].get_parameter("weight").zero_()
+    found = set[int]()
+    for seed, luck in enumerate(luck_for(model, 8, decisions=6)):
+        batch = a_batch(model, seed)
+        chunks = propose(model, batch, luck, 2.0)
+        consensus = choose(model, batch, chunks, None)
+        assert choose(model, batch, chunks, judge, vote=True) == consensus
+        found.add(consensus)
+    assert len(found) > 2, "else this shows nothing"
 
 
 def test_a_judge_that_sees_no_difference_takes_the_first() -> None:
@@ -229,9 +266,9 @@ def test_the_policy_executes_what_the_verifier_chose() -> None:
     luck = luck_of(EPISODE.policy_seed, 8)
     lucky = np.stack([each.random((4, 2), dtype=np.float32) for each in luck])
     chunks = propose(model, batch, torch.from_numpy(lucky), 1.5)
-    for verifier in (None, judge):
-        wanted = chunks[choose(model, batch, chunks, verifier)].numpy()
-        found = decided(Search(samples=8, temperature=1.5, judge=verifier))
+    for verifier, vote in ((None, False), (judge, False), (judge, True)):
+        wanted = chunks[choose(model, batch, chunks, verifier, vote=vote)].numpy()
+        found = decided(Search(samples=8, temperature=1.5, judge=verifier, vote=vote))
         assert np.array_equal(found.actions[0], wanted)
         assert found.num_samples == 8
 
@@ -280,6 +317,8 @@ def test_a_judge_has_its_price_and_one_sample_is_not_judged() -> None:
         ({"samples": "8"}, "samples=8 with temperature=0 is 8 times the same chunk; expected a"),
         ({"samples": "many"}, "samples='many', expected int"),
         ({"verifier": "oracle"}, "verifier='oracle', expected one of consensus, critic, rprm"),
+        ({"pick": "vote"}, "pick=vote with verifier=consensus, which is a vote of equals; leave"),
+        ({"verifier": "rprm", "pick": "worst"}, "pick='worst', expected one of best, vote"),
     ],
 )
 def test_a_search_that_makes_no_sense_is_refused(settings: dict[str, str], message: str) -> None:
@@ -305,10 +344,12 @@ def test_a_continuous_head_has_no_samples(tmp_path: Path) -> None:
         load_policy("sft", load_suite("point-reach"), settings=settings)
 
 
-@pytest.mark.parametrize("verifier", ["consensus", "rprm"])
-def test_a_searching_policy_keeps_the_contract(verifier: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "how", [{}, {"verifier": "rprm"}, {"verifier": "rprm", "pick": "vote"}], ids=str
+)
+def test_a_searching_policy_keeps_the_contract(how: dict[str, str], tmp_path: Path) -> None:
     suite, folder = load_suite("point-reach"), _with_judges(tmp_path, "rprm")
-    settings = {"samples": "5", "temperature": "1", "verifier": verifier}
+    settings = {"samples": "5", "temperature": "1", **how}
     policy = load_policy("sft", suite, settings={**settings, "checkpoint": str(folder)})
     check_policy(policy, suite)
 

@@ -106,4 +106,4 @@ class NanoPolicy:
     def _decide(self, batch: Batch, luck: torch.Tensor) -> torch.Tensor:
         """Return the chunk, `[H, A]`, that one moment's search ends with."""
         chunks = propose(self._model, batch, luck, self._search.temperature)
-        return chunks[choose(self._model, batch, chunks, self._judge)]
+        return chunks[choose(self._model, batch, chunks, self._judge, vote=self._search.vote)]

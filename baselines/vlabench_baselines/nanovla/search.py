@@ -2,7 +2,9 @@
 
 Best of N with a learned verifier is from Cobbe et al. (arXiv 2110.14168); taking what most draws
 agree on is self-consistency (Wang et al., arXiv 2203.11171). Chunks hardly ever agree to the last
-token, so the consensus here is the medoid: the chunk that is nearest to all others.
+token, so the consensus here is the medoid: the chunk that is nearest to all others. A verifier may
+also weigh the votes (Li et al., arXiv 2206.02336), so that one chunk that it is wrong about decides
+nothing alone.
 
 Draws are nested: the first k of N chunks are, to the token, what a search with k samples draws.
 Each sample has luck of its own, and is drawn in a batch of its own size whatever N is, because
@@ -34,7 +36,8 @@ class Search:
     Attributes:
         samples: Chunks drawn for each decision, `N`.
         temperature: Of drawn tokens; 0 reads them off. Continuous heads have none.
-        judge: Its highest score wins; the consensus does when None.
+        judge: A learned verifier; None for the consensus.
+        vote: Whether its scores weigh the votes of a consensus; else its highest score wins.
 
     Raises:
         SettingError: If a number is out of range, or all samples would be the same.
@@ -43,6 +46,7 @@ class Search:
     samples: int = 1
     temperature: float = 0.0
     judge: Judge | None = None
+    vote: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature <= 10:
@@ -104,7 +108,9 @@ def propose(model: NanoVLA, batch: Batch, luck: Tensor, temperature: float) -> T
     return model.head.code.decode(torch.cat(drawn)[: len(luck)])
 
 
-def choose(model: NanoVLA, batch: Batch, chunks: Tensor, judge: Judge | None) -> int:
+def choose(
+    model: NanoVLA, batch: Batch, chunks: Tensor, judge: Judge | None, *, vote: bool = False
+) -> int:
     """Return which of `N` chunks, `[N, H, A]`, is best; the first of those that are equally good.
 
     Args:
@@ -113,21 +119,30 @@ def choose(model: NanoVLA, batch: Batch, chunks: Tensor, judge: Judge | None) ->
         chunks: As far as they count.
         judge: Scores as many of their first actions as it was trained on; the consensus decides
             when None. One chunk alone needs neither.
+        vote: Whether the chunk wins that is nearest to all others, each of which counts as much as
+            the judge believes in it, instead of the one that it believes in most.
 
     Raises:
         ValueError: If the judge gives a score that is not finite.
     """
     if len(chunks) == 1:
         return 0
+    units = unit(chunks, model.head.low, model.head.high)
     if judge is None:
-        return medoid(unit(chunks, model.head.low, model.head.high))
+        return medoid(units)
     scores = judge(batch, chunks[None, :, : judge.config.chunk])[0]
     if not scores.isfinite().all():
         raise ValueError(f"the judge gave scores that are not finite: {scores.tolist()}")
-    return int(scores.argmax())
+    return medoid(units, scores.double().sigmoid()) if vote else int(scores.argmax())
 
 
-def medoid(chunks: Tensor) -> int:
-    """Return which of `[N, H, A]` has the least sum of L1 distances to the others."""
+def medoid(chunks: Tensor, weights: Tensor | None = None) -> int:
+    """Return which of `[N, H, A]` has the least sum of L1 distances to the others.
+
+    Args:
+        chunks: The first of those that are equally near is taken.
+        weights: How much each one counts, `[N]`; all alike if not given.
+    """
     flat = chunks.flatten(1).double()
-    return int(torch.cdist(flat, flat, p=1).sum(1).argmin())
+    apart = torch.cdist(flat, flat, p=1)
+    return int((apart.sum(1) if weights is None else apart @ weights).argmin())

@@ -18,6 +18,7 @@ from vlabench_baselines.nanovla.config import Readout
 
 FrontChoice = Literal["auto", "privileged", "vision"]
 VerifierChoice = Literal["consensus", "critic", "rprm"]
+PickChoice = Literal["best", "vote"]
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
 
 
@@ -36,6 +37,8 @@ def policy_maker(method: str, what: str) -> Callable[..., Policy]:
             what the checkpoint says.
         verifier: Which of several samples is executed: `consensus` takes the one nearest to all
             others; `critic` and `rprm` are judges that the checkpoint carries.
+        pick: How a judge picks: the `best`, which it scores highest, or by `vote`, the one nearest
+            to all others, each of which counts as much as its score. None is the best.
 
     It raises MissingExtraError if torch is not installed, CheckpointError if no checkpoint fits the
     suite or it is damaged or lacks the judge, and SettingError for what makes no sense.
@@ -56,10 +59,16 @@ def policy_maker(method: str, what: str) -> Callable[..., Policy]:
         temperature: float = 0.0,
         readout: Readout | None = None,
         verifier: VerifierChoice = "consensus",
+        pick: PickChoice | None = None,
     ) -> Policy:
         for package in ("torch", "safetensors"):
             if find_spec(package) is None:
                 raise MissingExtraError(f"policy {method!r}", package, "torch")
+        if pick and verifier == "consensus":
+            raise SettingError(
+                f"pick={pick} with verifier=consensus, which is a vote of equals; leave it out, or "
+                "take verifier=rprm or verifier=critic"
+            )
         path = checkpoint or find_shipped(method, suite, front)
         found = read_checkpoint(path, readout=readout)
         _check(found, suite, front, execute)
@@ -77,7 +86,9 @@ def policy_maker(method: str, what: str) -> Callable[..., Policy]:
             found.load_model(),
             found.origin,
             digest=found.digest,
-            search=Search(samples=samples, temperature=temperature, judge=judge),
+            search=Search(
+                samples=samples, temperature=temperature, judge=judge, vote=pick == "vote"
+            ),
             execute=execute or found.notes.get("execute"),
         )
 
