@@ -354,6 +354,20 @@ def test_a_searching_policy_keeps_the_contract(how: dict[str, str], tmp_path: Pa
     check_policy(policy, suite)
 
 
+def test_a_judge_picks_the_best_unless_it_is_told_to_vote(tmp_path: Path) -> None:
+    folder = str(_with_judges(tmp_path, "rprm"))
+    searched = {"samples": "8", "temperature": "4", "checkpoint": folder}
+    ways = {"best": {"pick": "best"}, "vote": {"pick": "vote"}, "unsaid": {}}
+    traces = {}
+    for way, pick in ways.items():
+        settings = {**searched, "verifier": "rprm", **pick}
+        found = prepare("point-reach", "sft", request={"episodes": 1}, settings=settings)
+        records = SerialRunner().run(found.stage, found.policy, found.plan.episodes)
+        traces[way] = [record.trace for record in records]
+    assert traces["unsaid"] == traces["best"]
+    assert all(a != b for a, b in zip(traces["vote"], traces["best"], strict=True))
+
+
 def test_records_count_every_sample() -> None:
     settings = {"samples": "4", "temperature": "1"}
     searching = prepare("point-reach", "sft", request={"episodes": 2}, settings=settings)

@@ -127,13 +127,15 @@ def choose(
     """
     if len(chunks) == 1:
         return 0
-    units = unit(chunks, model.head.low, model.head.high)
-    if judge is None:
-        return medoid(units)
-    scores = judge(batch, chunks[None, :, : judge.config.chunk])[0]
-    if not scores.isfinite().all():
-        raise ValueError(f"the judge gave scores that are not finite: {scores.tolist()}")
-    return medoid(units, scores.double().sigmoid()) if vote else int(scores.argmax())
+    weights: Tensor | None = None
+    if judge is not None:
+        scores = judge(batch, chunks[None, :, : judge.config.chunk])[0]
+        if not scores.isfinite().all():
+            raise ValueError(f"the judge gave scores that are not finite: {scores.tolist()}")
+        if not vote:
+            return int(scores.argmax())
+        weights = scores.double().sigmoid()
+    return medoid(unit(chunks, model.head.low, model.head.high), weights)
 
 
 def medoid(chunks: Tensor, weights: Tensor | None = None) -> int:
