@@ -7,11 +7,13 @@
     steps = 20000
 
 A trainer describes what it takes as a frozen dataclass; `fill` makes one of a table, and says which
-key is unknown, missing or of another type.
+key is unknown, missing or of another type. What its numbers may be, the dataclass says itself, with
+`at_least` and `above`.
 """
 
 import hashlib
 import json
+import math
 import tomllib
 import types
 from collections.abc import Mapping
@@ -99,6 +101,28 @@ def fill(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         return cls(**parts)
     except ValueError as error:
         raise SettingError(f"{where}: {error}") from error
+
+
+def at_least(values: object, least: int, *names: str) -> None:
+    """Refuse fields that are less, infinite or not a number; for `__post_init__`.
+
+    Raises:
+        ValueError: With the first one, what was found and what was expected.
+    """
+    for name in names:
+        if not least <= (value := getattr(values, name)) < math.inf:
+            raise ValueError(f"{name} is {value}; expected at least {least}")
+
+
+def above(values: object, bound: int, *names: str) -> None:
+    """Refuse fields that are not more, infinite or not a number; for `__post_init__`.
+
+    Raises:
+        ValueError: With the first one, what was found and what was expected.
+    """
+    for name in names:
+        if not bound < (value := getattr(values, name)) < math.inf:
+            raise ValueError(f"{name} is {value}; expected a number above {bound}")
 
 
 def _value(kind: Any, value: Any, where: str) -> Any:

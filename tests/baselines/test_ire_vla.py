@@ -213,7 +213,12 @@ def test_every_task_is_replayed_as_often_however_many_successes_it_has(
 def test_rounds_go_on_where_the_last_one_stopped_with_other_initial_states(
     start: Path, tmp_path: Path
 ) -> None:
-    quick = {"rounds": "2", "reinforce.iterations": "1", "supervise.steps": "5"}
+    quick = {
+        "rounds": "2",
+        "reinforce.iterations": "1",
+        "reinforce.warmup": "0",
+        "supervise.steps": "5",
+    }
     train(recipe(tmp_path, start, quick), tmp_path / "t", quiet=True)
     rows = read_log(tmp_path / "t" / "log.csv")
     assert [row["stage"] for row in rows] == ["start", *["reinforce", "supervise"] * 4]
@@ -239,6 +244,8 @@ def test_what_cannot_be_improved_is_refused_before_a_folder_is_touched(
         CheckpointError, match=r"kind .tokens.; iRe-VLA improves those of kind .continuous"
     ):
         train(recipe(tmp_path, start, {"start": str(tokens)}), tmp_path / "t", quiet=True)
+    with pytest.raises(SettingError, match="reinforce: warmup is 3 of iterations=3"):
+        train(recipe(tmp_path, start, {"reinforce.warmup": "3"}), tmp_path / "t", quiet=True)
     with pytest.raises(SettingError, match="reinforce: std is 0"):
         train(recipe(tmp_path, start, {"reinforce.std": "0.0"}), tmp_path / "t", quiet=True)
     with pytest.raises(SettingError, match="method is 'sac', expected one of 'ire-vla'"):

@@ -170,6 +170,12 @@ def test_the_best_by_the_validation_plan_is_kept_and_the_start_is_one_of_them(
 def test_what_is_wrong_is_found_before_a_folder_is_touched(start: Path, tmp_path: Path) -> None:
     for changes, message in (
         ({"temperature": "0.0"}, "temperature is 0.0; expected a number above 0"),
+        ({"training.iterations": "0"}, "training: iterations is 0; expected at least 1"),
+        (
+            {"training.iterations": "3", "training.warmup": "3"},
+            "warmup is 3 of iterations=3, in which only the critic learns; expected less than 3",
+        ),
+        ({"training.warmup": "-1"}, "training: warmup is -1; expected at least 0"),
         ({"rprm.demos.policy": ""}, "no demonstrations are named"),
         ({"curriculum.kind": "hard"}, "curriculum: kind is 'hard', expected one of 'literal'"),
     ):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vlabench.demos import Collection, Recording, prepare_collection
 from vlabench.demos.storage import demo_files
+from vlabench.recipe import at_least
 from vlabench.runners.processes import ProcessRunner
 from vlabench.spaces import Camera
 from vlabench.suite import Suite
@@ -33,6 +34,10 @@ class DemosRecipe:
     seed: int = 0
     settings: dict[str, str] = field(default_factory=dict)
     folder: str = ""
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "episodes")
+        at_least(self, 0, "noise", "seed")
 
 
 class Demonstrations:

@@ -26,6 +26,7 @@ from vlabench.episode import EpisodeSpec
 from vlabench.errors import VlabenchError
 from vlabench.plan import make_plan
 from vlabench.policy import Decision
+from vlabench.recipe import at_least
 from vlabench.record import EpisodeRecord, Outcome
 from vlabench.runners import Stage
 from vlabench.runners.processes import Pool, ProcessRunner
@@ -61,8 +62,8 @@ class ExploreRecipe:
     correlation: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.episodes < 1:
-            raise ValueError(f"episodes is {self.episodes}; expected at least 1")
+        at_least(self, 1, "episodes")
+        at_least(self, 0, "horizon", "workers")
         if not 0 <= self.correlation < 1:
             raise ValueError(f"correlation is {self.correlation}; expected a number in [0, 1)")
 

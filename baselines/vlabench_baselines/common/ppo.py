@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vlabench.recipe import above, at_least
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PpoRecipe:
@@ -55,11 +57,26 @@ class PpoRecipe:
         for name in ("gamma", "lam"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a number in [0, 1]")
-        for name in ("epochs", "minibatch", "critic_epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
-        if self.clip <= 0:
-            raise ValueError(f"clip is {self.clip}; expected a number above 0")
+        at_least(self, 1, "epochs", "minibatch", "critic_epochs")
+        at_least(self, 0, "clip_high", "value_clip", "least_spread", "target_kl")
+        above(self, 0, "clip", "learning_rate", "critic_learning_rate", "max_norm")
+
+
+def check_warmup(iterations: int, warmup: int) -> None:
+    """Refuse a stage in which the policy would never learn.
+
+    Args:
+        iterations: Of exploring and learning.
+        warmup: Of these, the first, in which only the critic learns.
+
+    Raises:
+        ValueError: If there are no others.
+    """
+    if warmup >= iterations:
+        raise ValueError(
+            f"warmup is {warmup} of iterations={iterations}, in which only the critic learns; "
+            f"expected less than {iterations}"
+        )
 
 
 class Surrogate(NamedTuple):

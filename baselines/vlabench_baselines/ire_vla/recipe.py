@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from vlabench.recipe import above, at_least
 from vlabench_baselines.common.expert import DemosRecipe
 from vlabench_baselines.common.explore import ExploreRecipe
-from vlabench_baselines.common.ppo import PpoRecipe
+from vlabench_baselines.common.ppo import PpoRecipe, check_warmup
 
 Method = Literal["ire-vla", "ire-vla-freeze", "ppo-replay"]
 
@@ -29,10 +30,10 @@ class ReinforceRecipe:
     enough: float = 0.95
 
     def __post_init__(self) -> None:
-        if self.iterations < 1:
-            raise ValueError(f"iterations is {self.iterations}; expected at least 1")
-        if self.std <= 0:
-            raise ValueError(f"std is {self.std}; expected a number above 0")
+        at_least(self, 1, "iterations")
+        at_least(self, 0, "warmup")
+        above(self, 0, "std", "enough")
+        check_warmup(self.iterations, self.warmup)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +57,9 @@ class SuperviseRecipe:
     shift: int = 4
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps is {self.steps}; expected at least 1")
+        at_least(self, 1, "steps", "batch")
+        at_least(self, 0, "rank", "shift")
+        above(self, 0, "learning_rate")
         if not 0 <= self.share <= 1:
             raise ValueError(f"share is {self.share}; expected a number in [0, 1]")
 
@@ -107,5 +109,5 @@ class IreVlaRecipe:
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise ValueError(f"rounds is {self.rounds}; expected at least 1")
+        at_least(self, 1, "rounds", "validate_episodes")
+        at_least(self, 0, "seed")

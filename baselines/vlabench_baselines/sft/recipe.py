@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from vlabench.recipe import above, at_least
 from vlabench_baselines.common.expert import DemosRecipe
 from vlabench_baselines.nanovla.config import Architecture
 
@@ -67,11 +68,15 @@ class TrainingRecipe:
     save_every: int = 500
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "log_every", "validate_every", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
-        if not 0 <= self.aside < 1:
-            raise ValueError(f"aside is {self.aside}; expected a share in [0, 1)")
+        at_least(self, 1, "steps", "batch", "log_every", "validate_every", "rollout_episodes")
+        at_least(self, 1, "save_every")
+        at_least(self, 0, "warmup", "weight_decay", "shift", "spot", "seed", "rollout_every")
+        above(self, 0, "learning_rate", "clip")
+        if not 0 <= self.floor <= 1:
+            raise ValueError(f"floor is {self.floor}; expected a share in [0, 1]")
+        for name in ("ema", "aside"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a share in [0, 1)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vlabench.errors import SettingError
-from vlabench.recipe import Recipe, fill
+from vlabench.recipe import Recipe, above, at_least, fill
 from vlabench.registry import load_suite
 from vlabench_baselines.common.actors import TokenActor
 from vlabench_baselines.common.device import device_of, no_denormals
@@ -92,11 +92,9 @@ class CriticRecipe:
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "mix"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
-        if self.temperature <= 0:
-            raise ValueError(f"temperature is {self.temperature}; expected a number above 0")
+        at_least(self, 1, "dim", "depth", "steps", "batch", "mix")
+        at_least(self, 0, "seed")
+        above(self, 0, "temperature", "learning_rate")
         if not 0 < self.gamma <= 1:
             raise ValueError(f"gamma is {self.gamma}; expected a number in (0, 1]")
         if not 0 < self.aside < 1:

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlabench.episode import EpisodeSpec
+from vlabench.recipe import above, at_least
 
 Key = tuple[str, int]
 """Task and initial state."""
@@ -55,11 +56,8 @@ class CurriculumRecipe:
     group: int = 1
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0:
-            raise ValueError(f"temperature is {self.temperature}; expected a number above 0")
-        for name in ("window", "states", "group"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
+        above(self, 0, "temperature")
+        at_least(self, 1, "window", "states", "group")
         for name in ("prior", "floor"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a share in [0, 1]")

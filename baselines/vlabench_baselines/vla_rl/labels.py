@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vlabench.recipe import at_least
 from vlabench.spaces import ActionSpec, Gripper
 
 _FAST = 0.9
@@ -44,9 +45,7 @@ class Labelling:
     reach: int = 8
 
     def __post_init__(self) -> None:
-        for name in ("apart", "reach"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
+        at_least(self, 1, "apart", "reach")
         if self.smooth < 1 or self.smooth % 2 == 0:
             raise ValueError(f"smooth is {self.smooth}; expected an odd number, at least 1")
         for name in ("change", "slow"):

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from vlabench.recipe import above, at_least
 from vlabench_baselines.common.explore import ExploreRecipe
-from vlabench_baselines.common.ppo import PpoRecipe
+from vlabench_baselines.common.ppo import PpoRecipe, check_warmup
 from vlabench_baselines.vla_rl.curriculum import CurriculumRecipe
 from vlabench_baselines.vla_rl.rprm import RprmRecipe
 
@@ -31,9 +32,9 @@ class TrainingRecipe:
     snapshot_every: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "validate_every", "validate_episodes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
+        at_least(self, 1, "iterations", "validate_every", "validate_episodes")
+        at_least(self, 0, "warmup", "seed", "snapshot_every")
+        check_warmup(self.iterations, self.warmup)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,5 +69,4 @@ class VlaRlRecipe:
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0:
-            raise ValueError(f"temperature is {self.temperature}; expected a number above 0")
+        above(self, 0, "temperature")

@@ -34,6 +34,7 @@ from torch.nn import functional
 from vlabench.demos import Demo, read_demos
 from vlabench.env import Observation
 from vlabench.errors import SettingError
+from vlabench.recipe import above, at_least
 from vlabench.registry import load_suite
 from vlabench.spaces import ActionSpec
 from vlabench_baselines.common.data import split
@@ -101,12 +102,9 @@ class RprmRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("every", "steps", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
-        for name in ("scale", "noise", "runs"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 0")
+        at_least(self, 1, "every", "dim", "depth", "steps", "batch")
+        at_least(self, 0, "scale", "noise", "runs", "seed")
+        above(self, 0, "learning_rate")
         if not 0 <= self.between < 1:
             raise ValueError(f"between is {self.between}; expected a share in [0, 1)")
         if not 0 < self.aside < 1:
