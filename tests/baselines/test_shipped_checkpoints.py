@@ -84,3 +84,11 @@ def test_committed_runs_are_of_the_policies_that_come_along() -> None:
     for method in sorted({_method(name) for name in NAMES}):
         for path in sorted((ROOT / "results").rglob(f"{method}/*.jsonl")):
             prepare_again(read_run(path).header)
+
+
+def test_the_checkpoint_beside_a_run_is_the_one_that_ran() -> None:
+    folder = ROOT / "results" / "vla-rl-longer"
+    kept, started = read_checkpoint(folder / "checkpoint"), SHIPPED / "vla-rl-libero-privileged"
+    assert read_run(folder / "e20.jsonl").header.policy_digest == kept.digest
+    assert kept.origin.started_from == read_checkpoint(started).digest
+    assert kept.origin.steps == len((folder / "log.csv").read_text().splitlines()) - 2 == 40
