@@ -86,9 +86,18 @@ def test_committed_runs_are_of_the_policies_that_come_along() -> None:
             prepare_again(read_run(path).header)
 
 
-def test_the_checkpoint_beside_a_run_is_the_one_that_ran() -> None:
-    folder = ROOT / "results" / "vla-rl-longer"
-    kept, started = read_checkpoint(folder / "checkpoint"), SHIPPED / "vla-rl-libero-privileged"
-    assert read_run(folder / "e20.jsonl").header.policy_digest == kept.digest
-    assert kept.origin.started_from == read_checkpoint(started).digest
-    assert kept.origin.steps == len((folder / "log.csv").read_text().splitlines()) - 2 == 40
+@pytest.mark.parametrize(
+    ("folder", "start", "steps"),
+    [
+        ("vla-rl-longer", "vla-rl-libero-privileged", 40),
+        ("vla-rl-70/seed-0", "sft-libero-privileged", 70),
+    ],
+)
+def test_the_checkpoint_beside_a_run_is_the_one_that_ran(
+    folder: str, start: str, steps: int
+) -> None:
+    beside = ROOT / "results" / folder
+    kept = read_checkpoint(beside / "checkpoint")
+    assert read_run(beside / "e20.jsonl").header.policy_digest == kept.digest
+    assert kept.origin.started_from == read_checkpoint(SHIPPED / start).digest
+    assert kept.origin.steps == len((beside / "log.csv").read_text().splitlines()) - 2 == steps
