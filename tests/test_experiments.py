@@ -36,6 +36,14 @@ def test_every_recipe_and_policy_in_it_exists() -> None:
     assert {*methods.split(), *re.findall(r"--policy ([\w-]+)", TEXT)} <= set(policy_ids())
 
 
+@pytest.mark.parametrize("asked", ["sft", "longer", "seventy 0", "table-2", "ire-vla"])
+def test_what_results_hold_is_not_made_again(asked: str) -> None:
+    done = subprocess.run(
+        [SCRIPT, *asked.split()], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_every_committed_sweep_is_one_that_it_makes() -> None:
     loop = re.findall(r"for verifier in (.+); do\n    sweep ([\w-]+) ", TEXT)
     found = {f"{suite}-{one}" for names, suite in loop for one in names.split()}
