@@ -151,6 +151,27 @@ def results_of(run: Run | Results) -> Results:
     )
 
 
+def contradiction(a: Table, b: Table) -> str:
+    """Return the name of an episode that went the same way twice and came out otherwise, or "".
+
+    Equal trajectories of one task are equal to the last bit, so that one of the outcomes is wrong.
+    Errors contradict nothing: they come from outside.
+    """
+    if a.same_episodes(b) and not a.repeat.any():
+        differ = (a.outcome != b.outcome) & (np.minimum(a.outcome, b.outcome) >= 0)
+        rows = np.flatnonzero(differ & (a.trajectory == b.trajectory) & (a.trajectory != b""))
+        return a.key(int(rows[0])) if len(rows) else ""
+    seen: dict[tuple[str, int, bytes], int] = {}
+    for table in (a, b):
+        for row in np.flatnonzero((table.outcome >= 0) & (table.trajectory != b"")):
+            where = (
+                table.tasks[table.task[row]], int(table.state[row]), bytes(table.trajectory[row])
+            )  # fmt: skip
+            if seen.setdefault(where, int(table.outcome[row])) != table.outcome[row]:
+                return table.key(int(row))
+    return ""
+
+
 def unfinished(run: Results) -> str:
     """Say of a run how much of its plan has ended: `is not finished, 65 of 200 episodes`.
 

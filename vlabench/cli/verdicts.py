@@ -11,7 +11,7 @@ from vlabench.cli.tables import console, print_rows
 from vlabench.metrics import Comparison, Estimate, Evidence, group_letters
 from vlabench.metrics.comparison import Pairs
 from vlabench.metrics.power import Question, detectable, needs
-from vlabench.metrics.wording import p_text, sentence
+from vlabench.metrics.wording import p_text, rate_text, sentence
 from vlabench.record import Run
 from vlabench.table import Results
 
@@ -111,16 +111,16 @@ def _effects(e: Evidence) -> Table:
     for effects in (e.tasks, e.groups):
         for each in effects:
             table.add_row(
-                each.name, str(each.difference.n), f"{each.rate_a:.1%}", f"{each.rate_b:.1%}",
+                each.name, str(each.difference.n), rate_text(each.rate_a), rate_text(each.rate_b),
                 *_alone(each.pairs), *_cells(each.difference),
                 p_text(each.p_value), p_text(each.p_adjusted),
             )  # fmt: skip
         table.add_section()
-    rates = (f"{e.rate_a.value:.1%}", f"{e.rate_b.value:.1%}", *_alone(e.pairs))
+    rates = (rate_text(e.rate_a), rate_text(e.rate_b), *_alone(e.pairs))
     for name, difference in (
-        ("these tasks", e.difference),
+        ("trainings like these" if e.checkpoints else "these tasks", e.difference),
+        ("these checkpoints", e.checkpoints),
         ("new tasks like these", e.new_tasks),
-        ("trainings like these", e.new_trainings),
     ):
         if difference:
             p_value = p_text(e.p_value) if difference is e.difference else ""
@@ -162,7 +162,7 @@ def _print_many(found: Sequence[Comparison], letters: dict[str, str]) -> None:
 
 
 def _rate(rate: Estimate) -> str:
-    return f"{rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}] of n = {rate.n}"
+    return f"{rate_text(rate)} of n = {rate.n}"
 
 
 def _cells(difference: Estimate) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from vlabench.gate.report import Entry, Gate
 from vlabench.metrics.comparison import Effect, Evidence
 from vlabench.metrics.estimate import Estimate
 from vlabench.metrics.regression import Status
+from vlabench.metrics.wording import rate_text
 
 _MOST = 4
 """Reasons in a sentence; the tasks are all in the reports."""
@@ -56,20 +57,15 @@ def change(difference: Estimate, *, paired: bool) -> str:
 
 def rates(evidence: Evidence) -> tuple[str, str]:
     """Write both success rates with their intervals."""
-    a, b = evidence.rate_a, evidence.rate_b
-    return _rate(a), _rate(b)
+    return rate_text(evidence.rate_a), rate_text(evidence.rate_b)
 
 
 def task_change(task: Effect) -> str:
     """Write what happened to one task."""
     told = change(task.difference, paired=task.pairs is not None)
-    return f"{task.rate_a:.1%} to {task.rate_b:.1%}, {told}"
+    return f"{rate_text(task.rate_a)} to {rate_text(task.rate_b)}, {told}"
 
 
 def _first(reasons: Sequence[str]) -> str:
     more = (f"and {len(reasons) - _MOST} more",) if len(reasons) > _MOST else ()
     return "; ".join((*reasons[:_MOST], *more))
-
-
-def _rate(rate: Estimate) -> str:
-    return f"{rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}]"

@@ -18,6 +18,14 @@ class Verdict(StrEnum):
     NOT_COMPARABLE = "NOT COMPARABLE"  # the runs are not of the same thing
 
 
+class Subject(StrEnum):
+    """What a verdict is about."""
+
+    METHODS = "the methods"  # several trainings of one, at least: over trainings like these
+    CHECKPOINTS = "these checkpoints"  # one training of each: another one may say otherwise
+    POLICIES = "these policies"  # nothing was trained
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairs:
     """How often both, one or neither of two runs succeeded in the same episode."""
@@ -34,6 +42,20 @@ class Pairs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class States:
+    """How many initial states got worse, got better, or came out as often, over their repeats."""
+
+    worse: int
+    better: int
+    same: int
+
+    @property
+    def n(self) -> int:
+        """All initial states."""
+        return self.worse + self.better + self.same
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """One task of a comparison, or a group of tasks.
 
@@ -42,6 +64,7 @@ class Effect:
         rate_a: Success rate of a, the mean over a group's tasks.
         rate_b: Success rate of b.
         pairs: The table of pairs; None without pairing.
+        states: What became of initial states; None without pairing.
         difference: Rate of b less that of a.
         p_value: Of the exact test on this task or group alone.
         p_adjusted: After Holm, over all tasks, or all groups: below 0.05, this one differs,
@@ -49,9 +72,10 @@ class Effect:
     """
 
     name: str
-    rate_a: float
-    rate_b: float
+    rate_a: Estimate
+    rate_b: Estimate
     pairs: Pairs | None
+    states: States | None = None
     difference: Estimate
     p_value: float
     p_adjusted: float
@@ -77,9 +101,12 @@ class Evidence:
     Attributes:
         rate_a: Success rate of a, its mean over tasks.
         rate_b: Success rate of b.
-        difference: Rate of b less that of a, on these tasks. It decides.
+        difference: Rate of b less that of a, on these tasks; over trainings like these, too, where
+            a side has several. It decides.
+        wider: The same at the confidence that EQUIVALENT takes among several comparisons; None for
+            a single one.
         new_tasks: The same on new tasks like these; None with one task, or without pairing.
-        new_trainings: The same over trainings like these; None where each run is of one training.
+        checkpoints: The same of these checkpoints alone; None where each run is of one training.
         trainings: Of a and of b.
         pairs: The table of pairs; None without pairing, or with several trainings.
         p_value: That there is no difference.
@@ -94,8 +121,9 @@ class Evidence:
     rate_a: Estimate
     rate_b: Estimate
     difference: Estimate
+    wider: Estimate | None = None
     new_tasks: Estimate | None
-    new_trainings: Estimate | None = None
+    checkpoints: Estimate | None = None
     trainings: tuple[int, int] = (1, 1)
     pairs: Pairs | None
     p_value: float
@@ -118,6 +146,7 @@ class Comparison:
         notes: What else a reader must know.
         margin: The difference that is none, a share.
         evidence: The numbers; None where the runs are not comparable.
+        subject: What the verdict is about: methods, checkpoints, or policies.
         needed: What would be enough where the verdict is UNDERPOWERED; None where nothing is known
             to be.
     """
@@ -129,6 +158,7 @@ class Comparison:
     notes: tuple[str, ...] = ()
     margin: float
     evidence: Evidence | None = None
+    subject: Subject = Subject.POLICIES
     needed: More | None = None
 
 
@@ -141,6 +171,8 @@ class Rules:
         unpaired: Whether runs of different plans may be compared, as independent episodes.
         on_error: What to do with episodes that broke in either run.
         confidence: Coverage of intervals; tests reject below the rest of it.
+        together: How many comparisons are made at once. EQUIVALENT takes intervals of which all
+            hold together (Bonferroni); tests are adjusted after Holm.
         groups: Name of a group of tasks to their ids; tasks with one beginning, up to the slash,
             are a group each where there are none.
     """
@@ -149,6 +181,7 @@ class Rules:
     unpaired: bool = False
     on_error: OnError = "raise"
     confidence: float = 0.95
+    together: int = 1
     groups: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -156,3 +189,8 @@ class Rules:
             raise ValueError(f"a margin of {self.margin:g} is no share between 0 and 1")
         if not 0 < self.confidence < 1:
             raise ValueError(f"a confidence of {self.confidence:g} is no share between 0 and 1")
+
+    @property
+    def stricter(self) -> float:
+        """Coverage of each interval with which all of `together` hold with `confidence`."""
+        return 1 - (1 - self.confidence) / self.together

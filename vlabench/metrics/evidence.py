@@ -1,22 +1,53 @@
 """The numbers behind a comparison of two runs: pair by pair, or as independent episodes."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from math import hypot
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vlabench.metrics.comparison import Effect, Evidence, Pairs, Rules
+from vlabench.metrics.comparison import Effect, Evidence, Pairs, Rules, States
 from vlabench.metrics.counts import OnError
 from vlabench.metrics.estimate import Estimate
-from vlabench.metrics.intervals import newcombe, normal_quantile, student_quantile, tango
+from vlabench.metrics.intervals import tango
 from vlabench.metrics.rates import rate_of
 from vlabench.metrics.significance import holm, mcnemar, unpaired_test
-from vlabench.metrics.variance import Mean, initial_states, over_new_tasks, over_these_tasks
+from vlabench.metrics.variance import (
+    Mean,
+    initial_states,
+    interval_on_these_tasks,
+    over_new_tasks,
+    over_these_tasks,
+    rate_on_these_tasks,
+)
 from vlabench.table import Ints, Table
 
 _DIFFERENCE = "difference in success on these tasks, over initial states and draws like these"
 _NEW_DIFFERENCE = "difference in success on new tasks like these, of which these are a sample"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sample:
+    """Success from 0 to 1, the task and the initial state of each row, `[n]`."""
+
+    values: NDArray[np.float64]
+    task: Ints
+    state: Ints
+
+    @classmethod
+    def of(cls, table: Table) -> "Sample":
+        """Return the outcomes of a table without errors."""
+        return cls(values=table.outcome.astype(np.float64), task=table.task, state=table.state)
+
+    @property
+    def mean(self) -> Mean:
+        """Over these tasks."""
+        return over_these_tasks(self.values, self.task, self.state)
+
+    def rate(self, confidence: float) -> Estimate:
+        """Return the rate on these tasks."""
+        return rate_on_these_tasks(self.values, self.task, self.state, confidence=confidence)
 
 
 def counted(table: Table, on_error: OnError) -> Table:
@@ -32,11 +63,13 @@ def paired_evidence(a: Table, b: Table, ended: NDArray[np.bool_], rules: Rules) 
     kept = ended | (rules.on_error == "as-failure")
     one, other = counted(a.rows(kept), rules.on_error), counted(b.rows(kept), rules.on_error)
     change = (other.outcome - one.outcome).astype(np.float64)
-    p_value = mcnemar(*_states(change, one))
+    changed = _states(change, one)
+    p_value = mcnemar(changed.worse, changed.better)
     return Evidence(
         rate_a=rate_of(one, confidence=rules.confidence),
         rate_b=rate_of(other, confidence=rules.confidence),
-        difference=_difference(change, one, rules),
+        difference=_difference(change, one, rules.confidence),
+        wider=_difference(change, one, rules.stricter) if rules.together > 1 else None,
         new_tasks=_new_difference(change, one, rules),
         pairs=_pairs(one.outcome, other.outcome),
         p_value=p_value,
@@ -81,24 +114,24 @@ def _pairs(a: NDArray[np.int64], b: NDArray[np.int64]) -> Pairs:
     return Pairs(both=both, only_b=only_b, only_a=only_a, neither=neither)
 
 
-def _states(change: NDArray[np.float64], table: Table) -> tuple[int, int]:
-    """Count initial states that got worse and better; repeats of one are no independent pairs."""
+def _states(change: NDArray[np.float64], table: Table) -> States:
+    """Count initial states that changed; repeats of one are no independent pairs."""
     _, index = initial_states(table.task, table.state)
     total = np.bincount(index, change)
-    return int((total < 0).sum()), int((total > 0).sum())
+    worse, better = int((total < 0).sum()), int((total > 0).sum())
+    return States(worse=worse, better=better, same=len(total) - worse - better)
 
 
-def _difference(change: NDArray[np.float64], table: Table, rules: Rules) -> Estimate:
-    mean = over_these_tasks(change, table.task, table.state)
-    low, high = tango_about(
-        change, table.task, table.state, mean, normal_quantile(rules.confidence)
+def _difference(change: NDArray[np.float64], table: Table, confidence: float) -> Estimate:
+    mean, low, high = interval_on_these_tasks(
+        change, table.task, table.state, tango_about, reach=(-1.0, 1.0), confidence=confidence
     )
     return Estimate(
         value=mean.value,
         low=low,
         high=high,
         n=len(change),
-        method=f"stratified Tango {100 * rules.confidence:g}%",
+        method=f"stratified Tango {100 * confidence:.4g}%",
         question=_DIFFERENCE,
     )
 
@@ -106,21 +139,32 @@ def _difference(change: NDArray[np.float64], table: Table, rules: Rules) -> Esti
 def _new_difference(change: NDArray[np.float64], table: Table, rules: Rules) -> Estimate | None:
     if len(np.unique(table.task)) < 2:
         return None
-    mean = over_new_tasks(change, table.task, table.state, prior=0.0)
-    low, high = tango_about(
-        change,
-        table.task,
-        table.state,
-        mean,
-        student_quantile(mean.units - 1, rules.confidence),
+    return difference_on_new_tasks(
+        change, table.task, table.state, question=_NEW_DIFFERENCE, confidence=rules.confidence
     )
+
+
+def difference_on_new_tasks(
+    change: NDArray[np.float64], task: Ints, state: Ints, *, question: str, confidence: float
+) -> Estimate:
+    """Student's interval of a difference, tasks being the sample.
+
+    Args:
+        change: How much better b did, from -1 to 1, `[n]`.
+        task: `[n]`, two at least.
+        state: `[n]`.
+        question: That the interval answers.
+        confidence: Coverage of the interval.
+    """
+    mean = over_new_tasks(change, task, state, largest=1.0)
+    half = mean.quantile(confidence) * mean.variance**0.5
     return Estimate(
         value=mean.value,
-        low=low,
-        high=high,
+        low=max(-1.0, mean.value - half),
+        high=min(1.0, mean.value + half),
         n=len(change),
-        method=f"clustered Tango {100 * rules.confidence:g}%",
-        question=_NEW_DIFFERENCE,
+        method=f"Student {100 * confidence:g}%, {mean.units} tasks and one that changes wholly",
+        question=question,
     )
 
 
@@ -145,20 +189,18 @@ def tango_about(
 
 def _paired_effect(name: str, a: Table, b: Table, rules: Rules) -> Effect:
     change = (b.outcome - a.outcome).astype(np.float64)
-    p_value = mcnemar(*_states(change, a))
+    changed = _states(change, a)
+    p_value = mcnemar(changed.worse, changed.better)
     return Effect(
         name=name,
-        rate_a=_mean(a),
-        rate_b=_mean(b),
+        rate_a=Sample.of(a).rate(rules.confidence),
+        rate_b=Sample.of(b).rate(rules.confidence),
         pairs=_pairs(a.outcome, b.outcome),
-        difference=_difference(change, a, rules),
+        states=changed,
+        difference=_difference(change, a, rules.confidence),
         p_value=p_value,
         p_adjusted=p_value,
     )
-
-
-def _mean(table: Table) -> float:
-    return over_these_tasks(table.outcome.astype(np.float64), table.task, table.state).value
 
 
 def with_holm(effects: Sequence[Effect]) -> tuple[Effect, ...]:
@@ -188,12 +230,18 @@ def unpaired_evidence(all_a: Table, all_b: Table, rules: Rules) -> Evidence | No
     a, b = counted(all_a, rules.on_error), counted(all_b, rules.on_error)
     if not len(a.outcome) or not len(b.outcome):
         return None
-    p_value, test = unpaired_test(*sums(a), *sums(b))
+    one, other = Sample.of(a), Sample.of(b)
+    p_value, test = unpaired_p_value(one, other)
     groups_a, groups_b = (groups_of(x.tasks, x.task, rules) for x in (a, b))
     return Evidence(
         rate_a=rate_of(a, confidence=rules.confidence),
         rate_b=rate_of(b, confidence=rules.confidence),
-        difference=_unpaired_difference(a, b, rules),
+        difference=unpaired_difference(
+            one, other, question=_DIFFERENCE, confidence=rules.confidence
+        ),
+        wider=unpaired_difference(one, other, question=_DIFFERENCE, confidence=rules.stricter)
+        if rules.together > 1
+        else None,
         new_tasks=None,
         pairs=None,
         p_value=p_value,
@@ -212,47 +260,78 @@ def unpaired_evidence(all_a: Table, all_b: Table, rules: Rules) -> Evidence | No
     )  # fmt: skip
 
 
-def sums(table: Table) -> tuple[int, int]:
-    """Return successes and episodes, for tests of independent ones.
+def unpaired_p_value(a: Sample, b: Sample) -> tuple[float, str]:
+    """Return the two-sided p-value that two rates are equal, and the name of the test.
 
-    Repeats of one initial state are not: where there are any, as many as they are worth.
+    Within tasks, as the interval is: an exact test of tables, one a task, where each initial state
+    was met once; Welch's (1947, Biometrika 34:28-35) on means of initial states otherwise. Where
+    these do not vary at all, each counts as one success or failure.
     """
-    n = len(table.outcome)
-    mean = over_these_tasks(table.outcome.astype(np.float64), table.task, table.state)
-    if mean.units == n:
-        return int(table.outcome.sum()), n
-    worth = max(1, min(n, round(mean.episodes)))
-    return round(mean.value * worth), worth
+    one, other = (_by_state(sample) for sample in (a, b))
+    single = all(len(x.values) == len(y.values) for x, y in ((one, a), (other, b)))
+    whole = all(bool(np.isin(sample.values, (0, 1)).all()) for sample in (one, other))
+    variance = one.mean.variance + other.mean.variance
+    if (single and whole) or variance == 0:
+        return _stratified(one, other)
+    return _welch(one.mean, other.mean, tasks=len(np.unique(one.task)))
 
 
-def _unpaired_difference(a: Table, b: Table, rules: Rules) -> Estimate:
-    one, other = (over_these_tasks(x.outcome.astype(np.float64), x.task, x.state) for x in (a, b))
-    low, high = newcombe(
-        one.value * one.episodes,
-        one.episodes,
-        other.value * other.episodes,
-        other.episodes,
-        student_quantile(max(1, len(a.outcome) + len(b.outcome) - 2), rules.confidence),
-    )
+def _by_state(sample: Sample) -> Sample:
+    """Return the mean of each initial state."""
+    of, index = initial_states(sample.task, sample.state)
+    values = np.bincount(index, sample.values) / np.bincount(index)
+    return Sample(values=values, task=of, state=np.arange(len(of)))
+
+
+def _stratified(a: Sample, b: Sample) -> tuple[float, str]:
+    kinds = np.union1d(a.task, b.task)
+    counts = []
+    for sample in (a, b):
+        place = np.searchsorted(kinds, sample.task)
+        successes = np.bincount(place, np.round(sample.values), minlength=len(kinds))
+        counts += [successes.astype(np.int64), np.bincount(place, minlength=len(kinds))]
+    return unpaired_test(*counts)
+
+
+def _welch(a: Mean, b: Mean, *, tasks: int) -> tuple[float, str]:
+    from scipy.special import stdtr
+
+    freedoms = [max(1, mean.units - tasks) for mean in (a, b)]
+    squares = [mean.variance**2 / k for mean, k in zip((a, b), freedoms, strict=True)]
+    variance = a.variance + b.variance
+    t = abs(b.value - a.value) / variance**0.5
+    return float(2 * stdtr(variance**2 / sum(squares), -t)), "Welch's on initial states"
+
+
+def unpaired_difference(a: Sample, b: Sample, *, question: str, confidence: float) -> Estimate:
+    """Interval of `b - a` for independent episodes, from those of both rates.
+
+    Distances of their ends are put together (Newcombe 1998, Statistics in Medicine 17:873-890,
+    method 10).
+    """
+    one, other = a.rate(confidence), b.rate(confidence)
     value = other.value - one.value
     return Estimate(
         value=value,
-        low=min(float(low), value),
-        high=max(float(high), value),
-        n=min(len(a.outcome), len(b.outcome)),
-        method=f"stratified Newcombe {100 * rules.confidence:g}%, unpaired",
-        question=_DIFFERENCE,
+        low=value - hypot(other.value - other.low, one.high - one.value),
+        high=value + hypot(other.high - other.value, one.value - one.low),
+        n=min(len(a.values), len(b.values)),
+        method=f"stratified Newcombe {100 * confidence:.4g}%, unpaired",
+        question=question,
     )
 
 
 def _unpaired_effect(name: str, a: Table, b: Table, rules: Rules) -> Effect:
-    p_value, _ = unpaired_test(*sums(a), *sums(b))
+    one, other = Sample.of(a), Sample.of(b)
+    p_value, _ = unpaired_p_value(one, other)
     return Effect(
         name=name,
-        rate_a=_mean(a),
-        rate_b=_mean(b),
+        rate_a=one.rate(rules.confidence),
+        rate_b=other.rate(rules.confidence),
         pairs=None,
-        difference=_unpaired_difference(a, b, rules),
+        difference=unpaired_difference(
+            one, other, question=_DIFFERENCE, confidence=rules.confidence
+        ),
         p_value=p_value,
         p_adjusted=p_value,
     )

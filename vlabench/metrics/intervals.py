@@ -16,6 +16,7 @@ Interval = tuple[Floats, Floats]
 
 _NEAR = 3
 """Counts up to this one are near the edge."""
+_TINY = 1e-9
 _HALVINGS = 60
 """Of an interval of length 2, until the doubles at its ends touch."""
 
@@ -52,17 +53,22 @@ def wilson(successes: ArrayLike, n: ArrayLike, z: float) -> Interval:
 
 
 def edged_wilson(successes: ArrayLike, n: ArrayLike, z: float) -> Interval:
-    """Wilson's interval, put right where 1 to 3 episodes succeeded, or 1 to 3 failed.
+    """Wilson's interval, put right where few episodes succeeded, or few failed.
 
-    There its outer end comes from the Poisson limit, `chi2(2 x; 1 - confidence) / 2 n` (Brown, Cai
-    & DasGupta 2001, Statistical Science 16:101-133, section 4.1.1). Without that, a 95 % interval
-    covers a rate of 2 % in n = 50 with 92.2 %. Nothing else differs from Wilson's.
+    Where 1 to 3 succeeded, the lower end comes from the Poisson limit, `chi2(2 x; 1 - confidence) /
+    2 n` (Brown, Cai & DasGupta 2001, Statistical Science 16:101-133, section 4.1.1); without that,
+    a 95 % interval covers a rate of 2 % in n = 50 with 92.2 %. Where all of fewer than seven did,
+    it is the rate at which all do with a chance of `1 - confidence`; Wilson's covers a rate of 0.8
+    in n = 1 with 80 %. Upper ends mirror lower ones. Corrections fade out between whole counts,
+    so that rounding never decides: success and failure may change places.
     """
     count, size = _floats(successes), _floats(n)
     low, high = wilson(count, size, z)
-    low = np.minimum(low, _poisson_end(count, size, z, low))
-    high = np.maximum(high, 1 - _poisson_end(size - count, size, z, 1 - high))
-    return low, high
+    alpha = 2 * NormalDist().cdf(-z)
+    return (
+        _edge(count, size, low, alpha),
+        1 - _edge(np.maximum(0, size - count), size, 1 - high, alpha),
+    )
 
 
 def newcombe(
@@ -117,16 +123,17 @@ def student(mean: float, variance: float, freedom: int, confidence: float) -> tu
     return mean - half, mean + half
 
 
-def _poisson_end(count: Floats, size: Floats, z: float, otherwise: Floats) -> Floats:
-    near = (count > 0.5) & (count <= _NEAR) & (count < size / 2)
-    if not near.any():
-        return otherwise
-    from scipy.special import gammaincinv
+def _edge(count: Floats, size: Floats, low: Floats, alpha: float) -> Floats:
+    """Return the lower end, put right near the edges."""
+    few = np.clip(_NEAR + 1 - count, 0, 1) * np.clip(size - count, 0, 1)
+    if (few > 0).any():
+        from scipy.special import gammaincinv
 
-    alpha = 2 * NormalDist().cdf(-z)
-    with np.errstate(invalid="ignore"):
-        end = gammaincinv(np.maximum(count, 0.5), alpha) / size
-    return np.where(near, end, otherwise)
+        poisson = np.where(few > 0, gammaincinv(np.maximum(count, _TINY), alpha) / size, low)
+        low = low + few * np.minimum(0, poisson - low)
+    all_ = np.clip(1 - (size - count), 0, 1)
+    found: Floats = low + all_ * np.minimum(0, alpha ** (1 / size) - low)
+    return found
 
 
 def _tango_score(gained: Floats, lost: Floats, n: Floats, difference: Floats) -> Floats:

@@ -14,6 +14,7 @@ from vlabench.metrics.comparison import (
     Evidence,
     More,
     Rules,
+    Subject,
     Verdict,
 )
 from vlabench.metrics.evidence import bounds, paired_evidence, unpaired_evidence
@@ -22,7 +23,7 @@ from vlabench.metrics.significance import compact_letters, holm
 from vlabench.metrics.trainings import pooled, trainings_evidence
 from vlabench.metrics.wording import p_text, points_text
 from vlabench.record import Run, RunHeader
-from vlabench.table import Results, Table, results_of, unfinished
+from vlabench.table import Results, Table, contradiction, results_of, unfinished
 
 _POWER = 0.8
 
@@ -70,14 +71,15 @@ def compare_all(
     names: Sequence[str],
     rules: Rules | None = None,
 ) -> list[Comparison]:
-    """Hold every run against each one before it; p-values are adjusted over all comparisons.
+    """Hold every run against each one before it; verdicts hold for all comparisons together.
 
     Args:
         runs: Each a run, or the runs of several trainings of one method on one plan.
         names: Of them, for people.
         rules: How to compare.
     """
-    rules = rules or Rules()
+    together = max(1, len(runs) * (len(runs) - 1) // 2)
+    rules = replace(rules or Rules(), together=together)
     sides = [_side(name, run) for name, run in zip(names, runs, strict=True)]
     found = [_measure(a, b, rules) for a, b in combinations(sides, 2)]
     adjusted = iter(holm([c.evidence.p_value for c in found if c.evidence]))
@@ -128,7 +130,7 @@ def _obstacles(a: _Side, b: _Side, rules: Rules) -> list[str]:
         ]
     found += [f"{side.name} has no episodes" for side in (a, b) if not len(side.table.outcome)]
     if not found:
-        found += _plan_obstacles(a, b, unpaired=rules.unpaired)
+        found += _contradictions(a, b) or _plan_obstacles(a, b, unpaired=rules.unpaired)
     if rules.on_error == "raise":
         found += [
             f"{side.name} has {side.table.errors} errors among {len(side.table.outcome)} episodes "
@@ -176,9 +178,7 @@ def _plan_obstacles(a: _Side, b: _Side, *, unpaired: bool) -> list[str]:
             f"plans differ: {_plan(a.header)} in {a.name}, {_plan(b.header)} in {b.name}; run both "
             "on one plan, or say --unpaired, which needs more episodes to see as much"
         ]
-    names = [
-        f"{s.name} ({run.path})" if s.trainings > 1 else s.name for s in (a, b) for run in s.runs
-    ]
+    names = [_run_name(side, run) for side in (a, b) for run in side.runs]
     tables = [run.table for side in (a, b) for run in side.runs]
     for name, table in zip(names[1:], tables[1:], strict=True):
         if not tables[0].same_episodes(table):
@@ -188,6 +188,23 @@ def _plan_obstacles(a: _Side, b: _Side, *, unpaired: bool) -> list[str]:
                 f"{name}; the same `vlabench run` again finishes a run, or say --unpaired"
             ]
     return []
+
+
+def _contradictions(a: _Side, b: _Side) -> list[str]:
+    """Return an episode that went the same way twice and came out otherwise, if there is one."""
+    for one, other in combinations([(s, run) for s in (a, b) for run in s.runs], 2):
+        if key := contradiction(one[1].table, other[1].table):
+            names = [_run_name(side, run) for side, run in (one, other)]
+            return [
+                f"{key} went the same way, to the last bit, in {names[0]} and in {names[1]}, and "
+                "came out as a success in one and as a failure in the other: one of the files was "
+                "changed, or the suite's success does not follow from what happens; run both again"
+            ]
+    return []
+
+
+def _run_name(side: _Side, run: Results) -> str:
+    return side.name if side.trainings == 1 else f"{side.name} ({run.path})"
 
 
 def _plan(header: RunHeader) -> str:
@@ -209,24 +226,32 @@ def _measure(a: _Side, b: _Side, rules: Rules) -> Comparison:
         reasons=tuple(_obstacles(a, b, rules)),
         notes=(*_notes(a, b), *_broken(a, b, rules)),
         margin=rules.margin,
+        subject=_subject(a, b),
     )
     if blank.reasons:
         return blank
+    if blank.subject is Subject.METHODS:
+        one, other = ([run.table for run in side.runs] for side in (a, b))
+        evidence = trainings_evidence(one, other, rules)
+        if evidence:
+            return replace(blank, evidence=evidence)
+        return replace(blank, reasons=("no initial state ended in every training",))
     if rules.unpaired:
         evidence = unpaired_evidence(a.table, b.table, rules)
         if evidence:
             return replace(blank, evidence=evidence)
         return replace(blank, reasons=("one of the runs has nothing but errors",))
-    if a.trainings > 1 or b.trainings > 1:
-        one, other = ([run.table for run in side.runs] for side in (a, b))
-        evidence = trainings_evidence(one, other, rules)
-        if evidence:
-            return replace(blank, evidence=evidence)
-        return replace(blank, reasons=("no episode ended in both runs",))
     ended = (a.table.outcome >= 0) & (b.table.outcome >= 0)
     if not ended.any() and rules.on_error == "exclude":
         return replace(blank, reasons=("no episode ended in both runs",))
     return replace(blank, evidence=paired_evidence(a.table, b.table, ended, rules))
+
+
+def _subject(a: _Side, b: _Side) -> Subject:
+    if a.trainings > 1 or b.trainings > 1:
+        return Subject.METHODS
+    trained = any(side.header.policy_digest for side in (a, b))
+    return Subject.CHECKPOINTS if trained else Subject.POLICIES
 
 
 def _notes(a: _Side, b: _Side) -> tuple[str, ...]:
@@ -251,7 +276,7 @@ def _unfinished(side: _Side) -> list[str]:
     """Say which runs are not all of their plan."""
     notes = []
     for run in side.runs:
-        name = side.name if side.trainings == 1 else f"{side.name} ({run.path})"
+        name = _run_name(side, run)
         biased = "one that was stopped for what it showed is biased, so let it run to its end"
         if short := unfinished(run):
             notes.append(f"{name} {short}" + ("" if run.header.ingested else f"; {biased}"))
@@ -279,7 +304,8 @@ def _decide(found: Comparison, evidence: Evidence, rules: Rules) -> Comparison:
     margin = f"{100 * rules.margin:g} points"
     rejected = p_value < 1 - rules.confidence
     found = replace(found, notes=(*found.notes, *_groups_apart(found, evidence, rules)))
-    within = -rules.margin < difference.low and difference.high < rules.margin
+    all_ = evidence.wider or difference
+    within = -rules.margin < all_.low and all_.high < rules.margin
     small = (f"the whole interval is within {margin} of 0: real, and small",) if within else ()
     if difference.low > 0 and rejected:
         reason = "the interval is above 0 and the test rejects that there is no difference"
@@ -290,6 +316,14 @@ def _decide(found: Comparison, evidence: Evidence, rules: Rules) -> Comparison:
     if within:
         reason = f"the whole interval is within {margin} of 0"
         return replace(found, verdict=Verdict.EQUIVALENT, reasons=(reason,))
+    if -rules.margin < difference.low and difference.high < rules.margin:
+        reason = (
+            f"the interval is within {margin} of 0, but that with which all {rules.together} "
+            f"comparisons hold together is not: {points_text(all_)}"
+        )
+        return replace(
+            found, verdict=Verdict.UNDERPOWERED, reasons=(reason,), needed=_needed(evidence, rules)
+        )
     reason = f"the interval reaches beyond {margin} and contains 0"
     if not difference.low <= 0 <= difference.high:
         reason = f"the test does not reject that there is no difference (p = {p_value:.3g})"

@@ -7,9 +7,13 @@ from typing import Literal
 import numpy as np
 
 from vlabench.metrics.counts import OnError, refuse_errors
-from vlabench.metrics.estimate import NEW_TASKS, PROGRESS, THESE_TASKS, Estimate
-from vlabench.metrics.intervals import edged_wilson, normal_quantile, student, student_quantile
-from vlabench.metrics.variance import over_new_tasks, over_these_tasks, rate_on_these_tasks
+from vlabench.metrics.estimate import PROGRESS, THESE_TASKS, Estimate
+from vlabench.metrics.intervals import edged_wilson, normal_quantile, student
+from vlabench.metrics.variance import (
+    over_these_tasks,
+    rate_on_new_tasks,
+    rate_on_these_tasks,
+)
 from vlabench.record import EpisodeRecord, Outcome
 from vlabench.table import Table, tabulate
 
@@ -98,17 +102,7 @@ def rate_of(
     success = (kept.outcome == 1).astype(np.float64)
     if tasks == "these":
         return rate_on_these_tasks(success, kept.task, kept.state, confidence=confidence)
-    mean = over_new_tasks(success, kept.task, kept.state)
-    quantile = student_quantile(mean.units - 1, confidence)
-    low, high = edged_wilson(mean.value * mean.episodes, mean.episodes, quantile)
-    return Estimate(
-        value=mean.value,
-        low=min(float(low), mean.value),
-        high=max(float(high), mean.value),
-        n=len(success),
-        method=f"clustered Wilson {100 * confidence:g}%",
-        question=NEW_TASKS,
-    )
+    return rate_on_new_tasks(success, kept.task, kept.state, confidence=confidence)
 
 
 def progress_of(

@@ -1,13 +1,20 @@
 """Tests, and what many of them together allow to say."""
 
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from math import sqrt
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 _EXACT_TABLES = 40_000
 """Largest product of both sample sizes for which Boschloo's test is computed; seconds beyond."""
+_EXACT_EPISODES = 20_000
+"""Episodes of all strata for which the exact stratified test is computed."""
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -21,25 +28,75 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return min(1.0, 2 * float(betainc(more, less + 1, 0.5))) if less < more else 1.0
 
 
-def unpaired_test(successes_a: int, n_a: int, successes_b: int, n_b: int) -> tuple[float, str]:
-    """Return the two-sided p-value that two rates are equal, and the name of the test.
+def unpaired_test(successes_a: Ints, n_a: Ints, successes_b: Ints, n_b: Ints) -> tuple[float, str]:
+    """Return the two-sided p-value that rates are equal within each stratum, and the test's name.
 
-    Boschloo's exact test (1970, Statistica Neerlandica 24:1-35), uniformly more powerful than
-    Fisher's; the score test with a pooled variance where both samples are large.
+    One stratum: Boschloo's exact test (1970, Statistica Neerlandica 24:1-35), uniformly more
+    powerful than Fisher's. Several: the exact conditional test of a common odds ratio (Mehta, Patel
+    & Gray 1985, JASA 80:969-973), whose tables as improbable as the one found count. Large samples:
+    the score test, over strata that of Cochran, Mantel & Haenszel (1959, JNCI 22:719-748).
+
+    Args:
+        successes_a: Of each stratum, `[k]`.
+        n_a: Episodes, `[k]`.
+        successes_b: The same of the other run.
+        n_b: Episodes.
     """
-    if n_a * n_b <= _EXACT_TABLES:
-        from scipy.stats import boschloo_exact
+    both, size = successes_a + successes_b, n_a + n_b
+    telling = (n_a > 0) & (n_b > 0) & (both > 0) & (both < size)
+    if len(telling) == 1 and int(n_a[0]) * int(n_b[0]) <= _EXACT_TABLES:
+        return _boschloo(int(successes_a[0]), int(n_a[0]), int(successes_b[0]), int(n_b[0]))
+    if not telling.any():
+        return 1.0, "exact stratified test"
+    tables = [values[telling] for values in (successes_b, n_b, both, size)]
+    if len(telling) > 1 and int(size[telling].sum()) <= _EXACT_EPISODES:
+        return _exact_strata(*tables), "exact stratified test"
+    found, n, m, t = tables
+    variance = float((n * (t - n) * m * (t - m) / (t**2 * np.maximum(1, t - 1))).sum())
+    excess = float((found - n * m / t).sum())
+    name = "score test" if len(telling) == 1 else "Cochran-Mantel-Haenszel test"
+    return 2 * NormalDist().cdf(-abs(excess) / sqrt(variance)), name
 
-        table = [[successes_a, successes_b], [n_a - successes_a, n_b - successes_b]]
-        if successes_a + successes_b in (0, n_a + n_b):
-            return 1.0, "Boschloo exact"
-        return float(boschloo_exact(table).pvalue), "Boschloo exact"
-    pooled = (successes_a + successes_b) / (n_a + n_b)
-    variance = pooled * (1 - pooled) * (1 / n_a + 1 / n_b)
-    if variance == 0:
-        return 1.0, "score test"
-    z = (successes_b / n_b - successes_a / n_a) / sqrt(variance)
-    return 2 * NormalDist().cdf(-abs(z)), "score test"
+
+def _boschloo(successes_a: int, n_a: int, successes_b: int, n_b: int) -> tuple[float, str]:
+    from scipy.stats import boschloo_exact
+
+    if successes_a + successes_b in (0, n_a + n_b):
+        return 1.0, "Boschloo exact"
+    table = [[successes_a, successes_b], [n_a - successes_a, n_b - successes_b]]
+    return float(boschloo_exact(table).pvalue), "Boschloo exact"
+
+
+def _exact_strata(found: Ints, n: Ints, both: Ints, size: Ints) -> float:
+    """Sum the chances of all totals of `found` as improbable, given both margins of each stratum.
+
+    Args:
+        found: Successes of one run, `[k]`.
+        n: Its episodes, `[k]`.
+        both: Successes of both runs, `[k]`.
+        size: Episodes of both, `[k]`.
+    """
+    chances = np.ones(1)
+    for row in zip(n.tolist(), both.tolist(), size.tolist(), strict=True):
+        chances = np.convolve(chances, _hypergeometric(*row))
+    at = int((found - np.maximum(0, both + n - size)).sum())
+    alike = chances <= chances[at] * (1 + 1e-7)
+    return min(1.0, float(chances[alike].sum()))
+
+
+@lru_cache(maxsize=4096)
+def _hypergeometric(n: int, both: int, size: int) -> Floats:
+    """Chances of each possible number of successes among `n` of `size` episodes with `both`."""
+    from scipy.special import gammaln
+
+    def choose(above: int, below: Ints) -> Floats:
+        found: Floats = gammaln(above + 1) - gammaln(below + 1) - gammaln(above - below + 1)
+        return found
+
+    found = np.arange(max(0, both + n - size), min(both, n) + 1)
+    logs = choose(both, found) + choose(size - both, n - found) - choose(size, np.array(n))
+    chances: Floats = np.exp(logs)
+    return chances
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -50,6 +107,34 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(1, steps)
     return [float(value) for value in adjusted]
+
+
+def tarone_holm(
+    p_values: Sequence[float], least: Sequence[float], level: float
+) -> tuple[list[bool], float]:
+    """Say which hypotheses are rejected, all together with an error of at most `level`.
+
+    Those whose test could not have rejected whatever came out cost the others nothing (Tarone 1990,
+    Biometrics 46:515-522; step by step, Hommel & Krummenauer 1998, Biometrical Journal 40:673-681).
+
+    Args:
+        p_values: One for each hypothesis.
+        least: The smallest p-value that each test could have had.
+        level: Chance of any false rejection.
+
+    Returns:
+        Whether each is rejected, and the level of each single test in the last step.
+    """
+    rejected = np.zeros(len(p_values), dtype=bool)
+    p, floor = np.asarray(p_values, dtype=np.float64), np.asarray(least, dtype=np.float64)
+    while True:
+        left = floor[~rejected]
+        counts = range(1, len(left) + 1)
+        single = level / next((k for k in counts if (left <= level / k).sum() <= k), 1)
+        new = ~rejected & (p <= single)
+        if not new.any():
+            return [bool(each) for each in rejected], single
+        rejected |= new
 
 
 def compact_letters(count: int, different: Collection[tuple[int, int]]) -> list[str]:

@@ -1,15 +1,13 @@
-"""Methods of which several trainings were run, compared initial state by initial state.
+"""Methods of which several trainings were run: what is said of them, and what of these checkpoints.
 
-All trainings of a method met the same initial states. What a method does in one is the mean over
-its trainings and repeats there, and two methods differ by the mean of the differences over states.
-
-That is about *these trainings*. About *trainings like these* only the trainings are the sample,
-however many episodes each of them has: three of a method have two degrees of freedom.
+All trainings of a method met the same initial states. Two questions are kept apart. *These
+checkpoints*: what a method does in a state is the mean over its trainings and repeats there, and
+states are the sample. *The methods*: trainings are the sample as well, however many episodes each
+of them has, and this question decides. Three trainings a side have four degrees of freedom.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,55 +15,86 @@ from numpy.typing import NDArray
 from vlabench.metrics.comparison import Effect, Evidence, Rules
 from vlabench.metrics.estimate import Estimate
 from vlabench.metrics.evidence import (
+    Sample,
     bounds,
     counted,
+    difference_on_new_tasks,
     groups_of,
     left_out,
     tango_about,
+    unpaired_difference,
+    unpaired_p_value,
     with_holm,
 )
 from vlabench.metrics.intervals import normal_quantile, student_quantile
 from vlabench.metrics.rates import rate_of
 from vlabench.metrics.significance import mcnemar
-from vlabench.metrics.variance import Mean, over_new_tasks, over_these_tasks
+from vlabench.metrics.variance import (
+    Mean,
+    interval_on_these_tasks,
+    over_these_tasks,
+    rate_on_these_tasks,
+)
 from vlabench.table import Ints, Table, natural
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
-_DIFFERENCE = (
-    "difference in success on these tasks, over initial states like these; these trainings"
-)
-_NEW_TASKS = "difference in success on new tasks like these; these trainings"
-_NEW_TRAININGS = "difference in success on these tasks, over trainings like these"
+_STATES = "difference in success on these tasks, over initial states like these; these checkpoints"
+_NEW_TASKS = "difference in success on new tasks like these; these checkpoints"
+_METHODS = "difference in success on these tasks, over trainings and initial states like these"
+_HALVINGS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class States:
-    """What two methods did in the initial states that both met.
+class Side:
+    """What the trainings of one method did in each initial state.
 
     Attributes:
         tasks: Names of tasks.
         task: Of each state, `[s]`, an index into `tasks`.
         state: Its number within the task, `[s]`.
-        a: Mean success of a, `[s]`.
-        b: Mean success of b, `[s]`.
+        success: Mean over repeats, `[trainings, s]`.
     """
 
     tasks: tuple[str, ...]
     task: Ints
     state: Ints
-    a: Floats
-    b: Floats
+    success: Floats
 
     @property
-    def change(self) -> Floats:
-        """How much better b did, `[s]`."""
-        return self.b - self.a
+    def weights(self) -> Floats:
+        """What each state counts in the mean over tasks, `[s]`."""
+        sizes = np.bincount(self.task)
+        weights: Floats = 1 / (sizes[self.task] * np.count_nonzero(sizes))
+        return weights
 
-    def rows(self, kept: NDArray[np.bool_]) -> "States":
-        """Return some of them, a mask `[s]`."""
-        some = {name: getattr(self, name)[kept] for name in ("task", "state", "a", "b")}
-        return replace(self, **some)
+    @property
+    def rates(self) -> Floats:
+        """Success of each training on these tasks, `[trainings]`."""
+        rates: Floats = self.success @ self.weights
+        return rates
+
+    def rows(self, kept: Bools) -> "Side":
+        """Return some of the states, a mask `[s]`."""
+        _, task = np.unique(self.task[kept], return_inverse=True)
+        tasks = tuple(self.tasks[code] for code in np.unique(self.task[kept]))
+        return Side(tasks=tasks, task=task, state=self.state[kept], success=self.success[:, kept])
+
+    def draws(self) -> float:
+        """Return the variance of a training's rate that its draws in these states leave.
+
+        What trainings differ by in a state, beside what they differ by in its task (Searle, Casella
+        & McCulloch 1992, Variance Components, chapter 4); 0 with one training.
+        """
+        count = len(self.success)
+        if count < 2:
+            return 0.0
+        apart = self.success - self.success.mean(axis=0)
+        sizes = np.bincount(self.task)
+        common = np.stack([np.bincount(self.task, row) / sizes for row in apart])
+        squares = ((apart - common[:, self.task]) ** 2).sum(axis=0) / (count - 1)
+        return float(squares @ self.weights**2)
 
 
 def pooled(tables: Sequence[Table]) -> Table:
@@ -85,149 +114,245 @@ def pooled(tables: Sequence[Table]) -> Table:
     return Table.join(parts)
 
 
-def states_of(a: Table, b: Table) -> States:
-    """Return the initial states that both met, and the mean success of each there."""
-    tasks = tuple(sorted({*a.tasks, *b.tasks}, key=natural))
-    (keys, one), (others, other) = _means(a, tasks), _means(b, tasks)
-    if not np.array_equal(keys, others):
-        keys, at, there = np.intersect1d(keys, others, assume_unique=True, return_indices=True)
-        one, other = one[at], other[there]
-    met, task = np.unique(keys["task"], return_inverse=True)
-    return States(
-        tasks=tuple(tasks[code] for code in met), task=task, state=keys["state"], a=one, b=other
-    )
+def sides_of(a: Sequence[Table], b: Sequence[Table], *, paired: bool) -> tuple[Side, Side] | None:
+    """Return what both methods did, in the states that every training ended; None without any.
+
+    Args:
+        a: A table for each training, without errors that do not count.
+        b: The same of the other method.
+        paired: Whether both met the same states: only those in common are kept then.
+    """
+    tables = [*a, *b]
+    if not all(len(table.outcome) for table in tables):
+        return None
+    names = tuple(sorted({name for table in tables for name in table.tasks}, key=natural))
+    found = [_states(table, names) for table in tables]
+    groups = [found] if paired else [found[: len(a)], found[len(a) :]]
+    sides: list[Side] = []
+    for group in groups:
+        keys = group[0][0]
+        for others, _ in group[1:]:
+            keys = np.intersect1d(keys, others, assume_unique=True)
+        if not len(keys):
+            return None
+        success = np.stack([values[np.isin(own, keys)] for own, values in group])
+        met, task = np.unique(keys["task"], return_inverse=True)
+        tasks = tuple(names[code] for code in met)
+        sides.append(Side(tasks=tasks, task=task, state=keys["state"], success=success))
+    if paired:
+        both = sides[0]
+        sides = [replace(both, success=part) for part in np.split(both.success, [len(a)])]
+    one, other = sides
+    return one, other
 
 
-def _means(table: Table, tasks: Sequence[str]) -> tuple[NDArray[Any], Floats]:
+def _states(table: Table, tasks: Sequence[str]) -> tuple[NDArray[np.void], Floats]:
     """Return every initial state (place of its task in `tasks`, number, seed), and its success."""
     width = int(table.state.max(initial=0)) + 1
+    places = {name: place for place, name in enumerate(tasks)}
+    task = np.array([places[name] for name in table.tasks], dtype=np.int64)[table.task]
     codes, first, index = np.unique(
-        table.task * width + table.state, return_index=True, return_inverse=True
+        task * width + table.state, return_index=True, return_inverse=True
     )
-    places = np.array([tasks.index(name) for name in table.tasks], dtype=np.int64)
     keys = np.empty(len(codes), dtype=[(name, "i8") for name in ("task", "state", "seed")])
-    keys["task"] = places[table.task[first]]
-    keys["state"], keys["seed"] = table.state[first], table.seed[first]
+    keys["task"], keys["state"], keys["seed"] = task[first], table.state[first], table.seed[first]
     return keys, np.bincount(index, table.outcome) / np.bincount(index, minlength=len(codes))
 
 
-def sign_test(change: Floats) -> float:
-    """Return the p-value that states get better as often as worse; McNemar's of single pairs."""
-    return mcnemar(int((change < 0).sum()), int((change > 0).sum()))
-
-
 def trainings_evidence(a: Sequence[Table], b: Sequence[Table], rules: Rules) -> Evidence | None:
-    """Hold the trainings `b` against the trainings `a`; None if no state ended in both.
+    """Hold the method with trainings `b` against that with trainings `a`.
+
+    None if there is no initial state that ended in every training.
 
     Args:
         a: One table for each training, of one plan.
         b: The same of the other method.
         rules: Of the comparison.
     """
+    one, other = ([counted(table, rules.on_error) for table in tables] for tables in (a, b))
+    sides = sides_of(one, other, paired=not rules.unpaired)
+    if sides is None or set(sides[0].tasks) != set(sides[1].tasks):
+        return None
+    whole = _effect("", *sides, rules)
+    names = sides[0].tasks
+    tasks = [(name, *(side.task == code for side in sides)) for code, name in enumerate(names)]
+    masks = [groups_of(side.tasks, side.task, rules) for side in sides]
+    groups = [(name, masks[0][name], masks[1][name]) for name in masks[0]]
+    parts = [
+        [_effect(name, sides[0].rows(x), sides[1].rows(y), rules) for name, x, y in each]
+        for each in (tasks, groups)
+    ]
     all_a, all_b = pooled(a), pooled(b)
-    one, other = counted(all_a, rules.on_error), counted(all_b, rules.on_error)
-    if not len(one.outcome) or not len(other.outcome):
-        return None
-    states = states_of(one, other)
-    if not len(states.task):
-        return None
-    p_value = sign_test(states.change)
-    tasks = [(name, states.task == code) for code, name in enumerate(states.tasks)]
-    groups = groups_of(states.tasks, states.task, rules).items()
+    adjusted = None
+    if rules.together > 1:
+        adjusted, _ = over_trainings(*sides, rules, confidence=rules.stricter)
     return Evidence(
-        rate_a=rate_of(one, confidence=rules.confidence),
-        rate_b=rate_of(other, confidence=rules.confidence),
-        difference=difference_over_states(states, rules),
-        new_tasks=_new_tasks(states, rules),
-        new_trainings=over_trainings(a, b, rules),
+        rate_a=rate_of(pooled(one), confidence=rules.confidence),
+        rate_b=rate_of(pooled(other), confidence=rules.confidence),
+        difference=whole.difference,
+        wider=adjusted,
+        new_tasks=None if rules.unpaired else _new_tasks(*sides, rules),
+        checkpoints=_over_states(*sides, rules, confidence=rules.confidence),
         trainings=(len(a), len(b)),
         pairs=None,
+        p_value=whole.p_value,
+        p_adjusted=whole.p_value,
+        test=_test(len(a), len(b)),
+        bounds=bounds(all_a, all_b) if left_out(all_a, all_b, rules) else None,
+        tasks=with_holm(parts[0]),
+        groups=with_holm(parts[1]),
+    )
+
+
+def _test(a: int, b: int) -> str:
+    spread = "spread between trainings taken to be alike in both"
+    return f"Student's test on {a + b} trainings, {a + b - 2} degrees of freedom, {spread}"
+
+
+def _effect(name: str, a: Side, b: Side, rules: Rules) -> Effect:
+    difference, p_value = over_trainings(a, b, rules, confidence=rules.confidence)
+    return Effect(
+        name=name,
+        rate_a=_rate_of(a, rules),
+        rate_b=_rate_of(b, rules),
+        pairs=None,
+        difference=difference,
         p_value=p_value,
         p_adjusted=p_value,
-        test="sign test on initial states",
-        bounds=bounds(all_a, all_b) if left_out(all_a, all_b, rules) else None,
-        tasks=with_holm([_effect(name, states.rows(mask), rules) for name, mask in tasks]),
-        groups=with_holm([_effect(name, states.rows(mask), rules) for name, mask in groups]),
     )
 
 
-def over_trainings(a: Sequence[Table], b: Sequence[Table], rules: Rules) -> Estimate | None:
-    """Return the difference with the trainings as the sample; None with one of each.
+def _rate_of(side: Side, rules: Rules) -> Estimate:
+    """Return success of these checkpoints."""
+    values = side.success.mean(axis=0)
+    return rate_on_these_tasks(values, side.task, side.state, confidence=rules.confidence)
 
-    Welch's interval (1947, Biometrika 34:28-35) where both have several; a method of one training
-    is taken as it is, as the checkpoint that the other method's trainings began with.
+
+def over_trainings(a: Side, b: Side, rules: Rules, *, confidence: float) -> tuple[Estimate, float]:
+    """Return the difference of two methods, trainings and states being the sample, and its p-value.
+
+    Its variance has two parts. Between trainings: Student's with the variance that all trainings
+    have in common (Student 1908), so that one of a method alone is taken to be as uncertain as
+    those of the other; with unequal numbers, not less than Welch's (1947, Biometrika 34:28-35). And
+    what a method does in some states and not in others, which more trainings do not average out:
+    the variance over states less what the trainings' own draws explain. The interval is never
+    narrower than that about these checkpoints.
+
+    Args:
+        a: Of one method.
+        b: Of the other; two trainings at least in one of them.
+        rules: Of the comparison.
+        confidence: Coverage of the interval.
     """
-    rates = [np.array([_rate(counted(t, rules.on_error)) for t in tables]) for tables in (a, b)]
-    several = [each for each in rates if len(each) > 1]
-    if not several or any(np.isnan(each).any() for each in rates):
-        return None
-    squares = [float(each.var(ddof=1)) / len(each) for each in several]
-    variance = sum(squares)
-    freedom = min(len(each) for each in several) - 1.0
-    if variance:
-        parts = zip(squares, several, strict=True)
-        freedom = variance**2 / sum(s**2 / (len(each) - 1) for s, each in parts)
-    half = student_quantile(freedom, rules.confidence) * variance**0.5
-    value = float(rates[1].mean() - rates[0].mean())
-    return Estimate(
+    value = float(b.rates.mean() - a.rates.mean())
+    freedom = len(a.rates) + len(b.rates) - 2
+    between, within = _between(a.rates, b.rates), _interaction(a, b, rules)
+    states = _over_states(a, b, rules, confidence=confidence)
+    half = _half(between, freedom, within, confidence)
+    p_value = max(_p_value(abs(value), between, freedom, within), p_over_states(a, b, rules))
+    estimate = Estimate(
         value=value,
-        low=max(-1.0, value - half),
-        high=min(1.0, value + half),
-        n=sum(map(len, rates)),
-        method=f"{'Welch' if len(several) > 1 else 'Student'} {100 * rules.confidence:g}%, "
-        f"{freedom:.3g} degrees of freedom; n counts trainings",
-        question=_NEW_TRAININGS,
+        low=max(-1.0, min(value - half, states.low)),
+        high=min(1.0, max(value + half, states.high)),
+        n=freedom + 2,
+        method=f"Student {100 * confidence:g}%, {freedom} degrees of freedom; n counts trainings",
+        question=_METHODS,
     )
+    return estimate, p_value
 
 
-def _rate(table: Table) -> float:
-    if not len(table.outcome):
-        return float("nan")
-    return over_these_tasks(table.outcome.astype(np.float64), table.task, table.state).value
+def _between(a: Floats, b: Floats) -> float:
+    """Return the variance of the difference that trainings leave."""
+    several = [each for each in (a, b) if len(each) > 1]
+    freedom = len(a) + len(b) - 2
+    common = sum(float(each.var(ddof=1)) * (len(each) - 1) for each in several) / freedom
+    found = common * (1 / len(a) + 1 / len(b))
+    if len(several) == 2:
+        found = max(found, sum(float(each.var(ddof=1)) / len(each) for each in several))
+    return found
 
 
-def difference_over_states(states: States, rules: Rules) -> Estimate:
-    """Return how much better b did on these tasks, these trainings of both."""
-    mean = over_these_tasks(states.change, states.task, states.state)
-    return _estimate(states, mean, normal_quantile(rules.confidence), rules, _DIFFERENCE)
+def _interaction(a: Side, b: Side, rules: Rules) -> float:
+    """Return the variance of the difference that states leave, beside the trainings' own draws."""
+    draws = [side.draws() for side in (a, b)]
+    known = [each for each, side in zip(draws, (a, b), strict=True) if len(side.success) > 1]
+    own = [
+        (each if len(side.success) > 1 else known[0]) / len(side.success)
+        for each, side in zip(draws, (a, b), strict=True)
+    ]
+    if rules.unpaired:
+        means = [_mean(side.success.mean(axis=0), side) for side in (a, b)]
+        return sum(max(0.0, mean.variance - o) for mean, o in zip(means, own, strict=True))
+    change = _mean(b.success.mean(axis=0) - a.success.mean(axis=0), a)
+    return max(0.0, change.variance - sum(own))
 
 
-def _new_tasks(states: States, rules: Rules) -> Estimate | None:
-    if len(np.unique(states.task)) < 2:
-        return None
-    mean = over_new_tasks(states.change, states.task, states.state, prior=0.0)
-    return _estimate(
-        states, mean, student_quantile(mean.units - 1, rules.confidence), rules, _NEW_TASKS
+def _mean(values: Floats, side: Side) -> Mean:
+    return over_these_tasks(values, side.task, side.state)
+
+
+def _half(between: float, freedom: float, within: float, confidence: float) -> float:
+    t, z = student_quantile(freedom, confidence), normal_quantile(confidence)
+    return float((t**2 * between + z**2 * within) ** 0.5)
+
+
+def _p_value(value: float, between: float, freedom: float, within: float) -> float:
+    """Return the least `1 - confidence` whose interval leaves out 0, by halving on a log scale."""
+    low, high = -30.0, 0.0  # exponents of ten
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        outside = _half(between, freedom, within, 1 - 10**middle) < value
+        low, high = (low, middle) if outside else (middle, high)
+    return float(10**high)
+
+
+def p_over_states(a: Side, b: Side, rules: Rules) -> float:
+    """Return the p-value about these checkpoints."""
+    if rules.unpaired:
+        return unpaired_p_value(_sample(a), _sample(b))[0]
+    return sign_test(b.success.mean(axis=0) - a.success.mean(axis=0))
+
+
+def sign_test(change: Floats) -> float:
+    """Return the p-value that states get better as often as worse; McNemar's of single pairs."""
+    return mcnemar(int((change < -1e-12).sum()), int((change > 1e-12).sum()))
+
+
+def _over_states(a: Side, b: Side, rules: Rules, *, confidence: float) -> Estimate:
+    """Return how much better b did on these tasks, these checkpoints of both."""
+    if rules.unpaired:
+        return unpaired_difference(_sample(a), _sample(b), question=_STATES, confidence=confidence)
+    change = b.success.mean(axis=0) - a.success.mean(axis=0)
+    mean, low, high = interval_on_these_tasks(
+        change, a.task, a.state, _tango, reach=(-1.0, 1.0), confidence=confidence
     )
-
-
-def _estimate(states: States, mean: Mean, z: float, rules: Rules, question: str) -> Estimate:
-    # A mean of several trainings varies less than single pairs with as many changes would.
-    apart = over_these_tasks(np.abs(states.change), states.task, states.state).value
-    spread = apart - mean.value**2
-    if spread > 0 and mean.variance > 0:
-        mean = replace(mean, episodes=spread / mean.variance)
-    low, high = tango_about(states.change, states.task, states.state, mean, z)
     return Estimate(
         value=mean.value,
         low=low,
         high=high,
-        n=len(states.task),
-        method=f"stratified Tango {100 * rules.confidence:g}%; n counts initial states",
-        question=question,
+        n=len(change),
+        method=f"stratified Tango {100 * confidence:g}%; n counts initial states",
+        question=_STATES,
     )
 
 
-def _effect(name: str, states: States, rules: Rules) -> Effect:
-    p_value = sign_test(states.change)
-    rates = (over_these_tasks(x, states.task, states.state).value for x in (states.a, states.b))
-    rate_a, rate_b = rates
-    return Effect(
-        name=name,
-        rate_a=rate_a,
-        rate_b=rate_b,
-        pairs=None,
-        difference=difference_over_states(states, rules),
-        p_value=p_value,
-        p_adjusted=p_value,
+def _tango(change: Floats, task: Ints, state: Ints, mean: Mean, z: float) -> tuple[float, float]:
+    # A mean of several trainings varies less than single pairs with as many changes would.
+    apart = over_these_tasks(np.abs(change), task, state).value
+    spread = apart - mean.value**2
+    if spread > 0 and mean.variance > 0:
+        mean = replace(mean, episodes=spread / mean.variance)
+    return tango_about(change, task, state, mean, z)
+
+
+def _new_tasks(a: Side, b: Side, rules: Rules) -> Estimate | None:
+    if len(a.tasks) < 2:
+        return None
+    change = b.success.mean(axis=0) - a.success.mean(axis=0)
+    return difference_on_new_tasks(
+        change, a.task, a.state, question=_NEW_TASKS, confidence=rules.confidence
     )
+
+
+def _sample(side: Side) -> Sample:
+    return Sample(values=side.success.mean(axis=0), task=side.task, state=side.state)

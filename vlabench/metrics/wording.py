@@ -13,7 +13,7 @@ def sentence(c: Comparison) -> str:
     e = c.evidence
     if e is None:
         return f"{c.b} and {c.a} are NOT COMPARABLE: {'; '.join(c.reasons)}"
-    sure = f"{_n_text(e)}, p {p_text(e.p_adjusted, '= ')}"
+    sure = f"{_n_text(e)}, p {p_text(e.p_adjusted, '= ')}, about {c.subject}"
     if c.verdict is Verdict.BETTER:
         return f"{c.b} is BETTER than {c.a} by {points_text(e.difference)}, {sure}"
     if c.verdict is Verdict.WORSE:
@@ -93,6 +93,11 @@ def points_text(difference: Estimate, *, sign: int = 1) -> str:
     return f"{100 * sign * difference.value:.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
 
 
+def rate_text(rate: Estimate) -> str:
+    """Write a rate with its interval, in percent."""
+    return f"{rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}]"
+
+
 def p_text(value: float, equals: str = "") -> str:
     """Write a p-value."""
     return "< 0.001" if value < 0.001 else f"{equals}{value:.3f}"
@@ -101,15 +106,15 @@ def p_text(value: float, equals: str = "") -> str:
 def _n_text(e: Evidence) -> str:
     if e.pairs:
         return f"n = {e.difference.n} pairs"
-    if e.trainings == (1, 1):
+    if e.checkpoints is None:
         return f"n = {e.rate_a.n} and {e.rate_b.n}, unpaired"
     a, b = e.trainings
-    return f"n = {e.difference.n} initial states, {b} and {a} trainings"
+    return f"{b} and {a} trainings, n = {e.checkpoints.n} initial states"
 
 
 def _wanted(c: Comparison, e: Evidence) -> str:
     if c.needed is None and e.trainings != (1, 1):
-        return "more initial states or more trainings would tell more"
+        return "more trainings would tell more"
     if c.needed is None:
         return "more of the same would tell little more"
     unit = "pairs" if e.pairs else "episodes of each"

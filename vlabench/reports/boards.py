@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlabench.errors import RecordError
+from vlabench.metrics.comparison import Rules
 from vlabench.metrics.counts import OnError
 from vlabench.metrics.estimate import Estimate
-from vlabench.metrics.evidence import counted, sums
+from vlabench.metrics.evidence import counted
 from vlabench.metrics.rates import rate_of
-from vlabench.metrics.significance import holm, unpaired_test
-from vlabench.metrics.trainings import pooled, sign_test, states_of
+from vlabench.metrics.significance import holm
+from vlabench.metrics.trainings import over_trainings, p_over_states, pooled, sides_of
 from vlabench.metrics.variance import initial_states
 from vlabench.reports.model import Cell
 from vlabench.table import Results, Table, natural
@@ -191,16 +192,24 @@ def told_apart(a: Method, b: Method, tasks: Sequence[str] | None, on_error: OnEr
 
     Over initial states that both were asked to begin from: of those where one did better, half
     should be b's (a sign test; McNemar's where there is one episode each). Without such states,
-    episodes are taken as independent.
+    episodes are taken as independent. Where a method has several trainings, these are the sample
+    (`vlabench.metrics.trainings`).
     """
     one, other = (
-        counted(m.table if tasks is None else only(m.table, tasks), on_error) for m in (a, b)
+        [counted(r.table if tasks is None else only(r.table, tasks), on_error) for r in m.runs]
+        for m in (a, b)
     )
-    states = states_of(one, other)
-    met = (len(initial_states(table.task, table.state)[0]) for table in (one, other))
-    if any(count != len(states.task) for count in met):
-        return unpaired_test(*sums(one), *sums(other))[0]
-    return sign_test(states.change)
+    sides = sides_of(one, other, paired=True)
+    met = {len(initial_states(table.task, table.state)[0]) for table in (*one, *other)}
+    paired = sides is not None and met == {len(sides[0].task)}
+    if not paired:
+        sides = sides_of(one, other, paired=False)
+    if sides is None:
+        return 1.0
+    rules = Rules(unpaired=not paired, on_error=on_error)
+    if len(one) + len(other) > 2:
+        return over_trainings(*sides, rules, confidence=rules.confidence)[1]
+    return p_over_states(*sides, rules)
 
 
 def only(table: Table, tasks: Iterable[str]) -> Table:

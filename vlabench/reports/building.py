@@ -274,7 +274,7 @@ def _progress(method: Method) -> Cell:
 
 
 def _pairs_table(board: Board, found: Sequence[Comparison]) -> Table:
-    several = any(c.evidence and c.evidence.new_trainings for c in found)
+    several = any(c.evidence and c.evidence.checkpoints for c in found)
     rows = []
     for c in found:
         e = c.evidence
@@ -285,7 +285,7 @@ def _pairs_table(board: Board, found: Sequence[Comparison]) -> Table:
             Cell(text=str(c.verdict), note="; ".join(c.reasons)),
             points_cell(e.difference if e else None),
             points_cell(e.new_tasks if e else None),
-            *((points_cell(e.new_trainings if e else None),) if several else ()),
+            *((points_cell(e.checkpoints if e else None),) if several else ()),
             Cell(text=p_text(e.p_adjusted), value=e.p_adjusted) if e else Cell(text="-"),
             *_alone(e.pairs if e else None),
         )
