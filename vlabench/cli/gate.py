@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -14,7 +15,7 @@ from vlabench.cli.options import Json, Margin, OnErrorOption, Unpaired, rules_of
 from vlabench.errors import RecordError, VlabenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from vlabench.gate import Gate
 
@@ -61,33 +62,54 @@ def gate(
         Path | None,
         typer.Option(help="Append Markdown: a GitHub step summary, or a comment.", metavar="FILE"),
     ] = None,
+    per_task: Annotated[
+        bool,
+        typer.Option(
+            "--per-task",
+            help="List every task: its verdict, the least fall to be seen, states needed.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Say whether a change may be merged: are candidate runs no worse than baseline runs?
 
-    Exit status: 0 no regression, 1 regression, 2 underpowered, 3 not comparable, or a wrong
-    command line.
+    Exit status: 0 no regression, 1 regression, 2 underpowered, 3 not comparable, a wrong command
+    line, or anything unexpected.
     """
     from vlabench import gate as gates
-    from vlabench.metrics.regression import Status
 
     try:
         rules = rules_of(margin, unpaired, on_error)
-        found = gates.hold(baseline, candidate, rules)
+        found = gates.hold(baseline, candidate, rules, per_task=per_task)
         _try_out([path for path in (junit, summary) if path is not None])
         if junit is not None:
             _write(junit, gates.junit(found), mode="w")
         if summary is not None:
             _write(summary, gates.summary(found), mode="a")
+        text = _json(found) if as_json else "\n".join(_lines(found))
     except (typer.BadParameter, VlabenchError) as error:
         _refuse(str(error))
+    except Exception as error:  # noqa: BLE001  # no crash may be read as a verdict
+        traceback.print_exc()
+        _refuse(f"the gate failed, which says nothing of the candidate: {error!r}")
+    _say(text)
+    sys.exit(_status(found))
+
+
+def _say(text: str) -> None:
+    """Print, whoever listens: the exit status tells, too."""
     try:
-        _print(found, as_json=as_json)
+        print(text)
         sys.stdout.flush()
-    except BrokenPipeError:  # `vlabench gate --json | head`: the exit status still tells
+    except OSError:  # `vlabench gate | head`, or a full disk
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _status(found: "Gate") -> int:
+    from vlabench.metrics.regression import Status
+
     codes = {Status.PASS: 0, Status.REGRESSION: 1, Status.UNDERPOWERED: 2}
-    sys.exit(codes.get(found.status, _NOT_COMPARABLE))
+    return codes.get(found.status, _NOT_COMPARABLE)
 
 
 def _refuse(why: str) -> NoReturn:
@@ -119,25 +141,25 @@ def _write(path: Path, text: str, *, mode: str) -> None:
         raise RecordError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _print(found: "Gate", *, as_json: bool) -> None:
-    from vlabench.cli.tables import console
-    from vlabench.gate.sentences import headline, sentence
+def _json(found: "Gate") -> str:
+    from vlabench.gate.sentences import headline
 
-    if as_json:
-        content = {"headline": headline(found), **asdict(found)}
-        print(json.dumps(content, indent=1, default=str))
-        return
-    out = console()
-    lines = [headline(found)]
+    return json.dumps({"headline": headline(found), **asdict(found)}, indent=1, default=str)
+
+
+def _lines(found: "Gate") -> "Iterator[str]":
+    from vlabench.cli.tables import rows_text
+    from vlabench.gate.sentences import headline, sentence, task_rows, tasks_note
+
+    yield headline(found)
     for entry in found.entries:
-        lines += [sentence(entry)]
-        lines += [f"  note: {note}" for note in entry.judgement.comparison.notes]
-        lines += [
-            f"  {one.key}: {one.then} then, {one.now} now{', ' if one.where else ''}{one.where}"
-            for one in entry.changed[:_MOST]
-        ]
+        yield sentence(entry)
+        yield from (f"  note: {note}" for note in entry.judgement.comparison.notes)
+        if entry.tasks:
+            yield rows_text(task_rows(entry))
+            yield f"  {tasks_note(entry, found.margin)}"
+        for one in entry.changed[:_MOST]:
+            yield f"  {one.key}: {one.then} then, {one.now} now{', ' * bool(one.where)}{one.where}"
         if (left := len(entry.changed) - _MOST) > 0:
-            lines.append(f"  and {left} more; --json lists all of them")
-    lines += [f"no baseline for {path}: nothing is said of it" for path in found.extra]
-    for line in lines:
-        out.print(line, soft_wrap=True, markup=False)
+            yield f"  and {left} more; --json lists all of them"
+    yield from (f"no baseline for {path}: nothing is said of it" for path in found.extra)

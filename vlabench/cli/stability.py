@@ -179,13 +179,12 @@ def _print_components(name: str, found: "Stability") -> None:
     out = console()
     for line in _headline(name, found):
         out.print(line, soft_wrap=True, markup=False)
-    total = sum(c.variance.value for c in found.components if c.variance) or 1.0
     print_rows([
         {
             "variance between": component.name,
             "deviation, points": _points(component.deviation),
             "95 % interval": _interval(component.deviation),
-            "share": "-" if not component.variance else f"{component.variance.value / total:.0%}",
+            "share (95 % interval)": _share(component.share),
             "large when success depends on": component.means,
             "": f"unknown: {component.unknown}" if component.unknown else "",
         }
@@ -217,7 +216,7 @@ def _purchase(purchase: "Purchase") -> dict[str, object]:
         "as many episodes again, on": f"more {_WORDS[purchase.what]}",
         "standard error, points": _points(purchase.deviation),
         "95 % interval": _interval(purchase.deviation),
-        "chance to be best": "-" if purchase.best is None else f"{purchase.best:.0%}",
+        "surely the best": {None: "-", True: "yes", False: "no"}[purchase.certain],
         "": f"unknown: {purchase.unknown}" if purchase.unknown else "",
     }
 
@@ -228,7 +227,7 @@ _WORDS = {"states": "initial states", "repeats": "repeats", "trainings": "traine
 def _advice(found: "Stability") -> str:
     best = found.next
     line = f"buy next: more {_WORDS[best.what]}"
-    if best.best is not None and best.best < 0.95:
+    if best.certain is False:
         line += ", though these runs do not make it certain"
     if found.trainings == 1:
         line += (
@@ -288,6 +287,12 @@ def _points(estimate: "Estimate | None") -> str:
 
 def _interval(estimate: "Estimate | None") -> str:
     return "-" if estimate is None else f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f}"
+
+
+def _share(estimate: "Estimate | None") -> str:
+    if estimate is None:
+        return "-"
+    return f"{estimate.value:.0%} ({estimate.low:.0%} to {estimate.high:.0%})"
 
 
 def _or_dash(value: float | None, scale: float) -> str:

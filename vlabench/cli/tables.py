@@ -3,18 +3,20 @@
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from vlabench.doctor import Finding
 from vlabench.metrics import Estimate, success_rate
-from vlabench.metrics.rates import bounds_of, progress_of, rate_of, rate_of_counts
+from vlabench.metrics.rates import bounds_of, mean_progress, rate_of, success_of
 from vlabench.record import EpisodeRecord, Outcome, Run, RunHeader
 from vlabench.table import Ints, Results, results_of, unfinished
 from vlabench.table import Table as Episodes
@@ -22,6 +24,7 @@ from vlabench.verify import Difference
 
 _WIDE = 160
 """Columns when the output is no terminal: files and pipes do not wrap."""
+_WIDEST = 400
 
 
 def console() -> Console:
@@ -49,15 +52,24 @@ def rate_text(records: Sequence[EpisodeRecord]) -> str:
 
 def print_rows(rows: Sequence[Mapping[str, object]]) -> None:
     """Print rows as a table; their keys are the headings."""
-    if not rows:
-        console().print("nothing")
-        return
+    console().print(_rows(rows) if rows else "nothing", markup=False)
+
+
+def rows_text(rows: Sequence[Mapping[str, object]]) -> str:
+    """Return the same as text, however wide."""
+    out = Console(width=_WIDEST, highlight=False, file=StringIO())
+    with out.capture() as caught:
+        out.print(_rows(rows), markup=False)
+    return "\n".join(line.rstrip() for line in caught.get().splitlines())
+
+
+def _rows(rows: Sequence[Mapping[str, object]]) -> Table:
     table = Table(*rows[0], box=None, pad_edge=False)
     for column in table.columns:
         column.overflow = "fold"
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    console().print(table, markup=False)
+        table.add_row(*(escape(str(value)) for value in row.values()))
+    return table
 
 
 def print_run(path: Path, run: Run | Results, *, as_json: bool) -> None:
@@ -139,6 +151,7 @@ class _Sums:
         steps: Control steps.
         seconds: All of their time.
         parts: The same by what it was spent on.
+        rate: Of success, errors left out; None where nothing is left.
     """
 
     n: int
@@ -147,29 +160,30 @@ class _Sums:
     steps: int
     seconds: float
     parts: Mapping[str, float]
+    rate: Estimate | None
 
     @property
     def counted(self) -> int:
         """How many episodes a rate is of."""
         return self.n - self.errors
 
-    @property
-    def rate(self) -> Estimate | None:
-        """The success rate, errors left out; None where nothing is left."""
-        return rate_of_counts(self.successes, self.counted) if self.counted else None
-
 
 def _task_sums(table: Episodes) -> dict[str, _Sums]:
-    return dict(zip(table.tasks, _sums(table, table.task, len(table.tasks)), strict=True))
+    rates = [_rate(table.of_task(code)) for code in range(len(table.tasks))]
+    return dict(zip(table.tasks, _sums(table, table.task, rates), strict=True))
 
 
 def _all_sums(table: Episodes) -> _Sums:
-    return _sums(table, np.zeros_like(table.task), 1)[0]
+    return _sums(table, np.zeros_like(table.task), [_rate(table)])[0]
 
 
-def _sums(table: Episodes, group: Ints, groups: int) -> list[_Sums]:
+def _rate(table: Episodes) -> Estimate | None:
+    return success_of(table, on_error="exclude") if (table.outcome >= 0).any() else None
+
+
+def _sums(table: Episodes, group: Ints, rates: Sequence[Estimate | None]) -> list[_Sums]:
     """Add up the episodes of each group, in the order of their file, so that bits stay the same."""
-    order = np.argsort(table.place, kind="stable")
+    order, groups = np.argsort(table.place, kind="stable"), len(rates)
 
     def total(column: NDArray[Any]) -> list[float]:
         return [float(sum_) for sum_ in np.bincount(group[order], column[order], groups)]
@@ -181,6 +195,7 @@ def _sums(table: Episodes, group: Ints, groups: int) -> list[_Sums]:
         total(table.outcome < 0),
         total(table.steps),
         total(table.seconds),
+        rates,
         *parts.values(),
         strict=True,
     )
@@ -191,9 +206,10 @@ def _sums(table: Episodes, group: Ints, groups: int) -> list[_Sums]:
             errors=int(errors),
             steps=int(steps),
             seconds=seconds,
+            rate=rate,
             parts=dict(zip(parts, spent, strict=True)),
         )
-        for n, successes, errors, steps, seconds, *spent in columns
+        for n, successes, errors, steps, seconds, rate, *spent in columns
     ]
 
 
@@ -219,16 +235,7 @@ def _progress(table: Episodes) -> dict[str, Estimate | None]:
     if np.isnan(table.progress).all():
         return {}
     parts = {task: table.of_task(code) for code, task in enumerate(table.tasks)}
-    return {name: _mean_progress(part) for name, part in {**parts, "all": table}.items()}
-
-
-def _mean_progress(table: Episodes) -> Estimate | None:
-    """Count each episode alike, as the rate beside it does; None where one is unknown."""
-    kept = table.rows(table.outcome >= 0)
-    n = len(kept.progress)
-    if n == 0 or np.isnan(kept.progress).any():
-        return None
-    return progress_of(replace(kept, task=np.zeros_like(kept.task), state=np.arange(n)))
+    return {name: mean_progress(part) for name, part in {**parts, "all": table}.items()}
 
 
 def _progress_cells(progress: Mapping[str, Estimate | None], name: str) -> list[str]:

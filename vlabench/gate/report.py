@@ -1,7 +1,7 @@
 """The gate's decision, with everything that its reports show."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,9 @@ from vlabench.metrics.comparison import Comparison, Rules, Verdict
 from vlabench.metrics.regression import (
     Judgement,
     Status,
+    TaskJudgement,
     judge_runs,
+    judge_tasks,
     refuse,
     same_trajectories,
 )
@@ -55,6 +57,7 @@ class Entry:
         judgement: What follows.
         same: Episodes that went the same way in both, to the last bit.
         changed: Episodes with another outcome, lost ones first; empty without pairing.
+        tasks: Each task with a verdict of its own, the worst first; empty unless asked for.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Entry:
     judgement: Judgement
     same: int = 0
     changed: tuple[Changed, ...] = ()
+    tasks: tuple[TaskJudgement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +86,14 @@ class Gate:
     extra: tuple[Path, ...]
 
 
-def hold(baseline: Path, candidate: Path, rules: Rules) -> Gate:
+def hold(baseline: Path, candidate: Path, rules: Rules, *, per_task: bool = False) -> Gate:
     """Hold candidate runs against baseline runs.
 
     Args:
         baseline: A results file, or a folder of them.
         candidate: Another one.
         rules: How to compare; the margin is the fall that is none.
+        per_task: Whether to judge each task, too.
 
     Raises:
         RecordError: If there is nothing to read, or it is ambiguous what belongs together.
@@ -100,6 +105,10 @@ def hold(baseline: Path, candidate: Path, rules: Rules) -> Gate:
         _entry(match, next(judged)) if match.candidate else _missing(match, candidate, rules)
         for match in matches
     )
+    if per_task:
+        entries = tuple(
+            replace(entry, tasks=tuple(judge_tasks(entry.judgement, rules))) for entry in entries
+        )
     found = {entry.judgement.status for entry in entries}
     return Gate(
         status=next(status for status in _WORST_FIRST if status in found),

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from vlabench.gate.report import Entry, Gate
 from vlabench.metrics.comparison import Effect, Evidence
 from vlabench.metrics.estimate import Estimate
-from vlabench.metrics.regression import Status
-from vlabench.metrics.wording import rate_text
+from vlabench.metrics.regression import Status, TaskJudgement
+from vlabench.metrics.wording import p_text, rate_text
 
 _MOST = 4
 """Reasons in a sentence; the tasks are all in the reports."""
@@ -64,6 +64,37 @@ def task_change(task: Effect) -> str:
     """Write what happened to one task."""
     told = change(task.difference, paired=task.pairs is not None)
     return f"{rate_text(task.rate_a)} to {rate_text(task.rate_b)}, {told}"
+
+
+def task_rows(entry: Entry) -> list[dict[str, str]]:
+    """Tabulate the tasks of a run: what is shown of each, and what could have been."""
+    return [_task_row(one, paired=one.effect.states is not None) for one in entry.tasks]
+
+
+def _task_row(one: TaskJudgement, *, paired: bool) -> dict[str, str]:
+    effect = one.effect
+    least = "none" if one.detectable is None else f"{100 * one.detectable:.0f} points"
+    needed = "-" if one.needed is None else str(one.needed)
+    return {
+        "task": effect.name,
+        "verdict": str(one.status),
+        "baseline": rate_text(effect.rate_a),
+        "candidate": rate_text(effect.rate_b),
+        "difference": change(effect.difference, paired=paired),
+        "p, one-sided": p_text(one.p_value),
+        "least fall to be seen": least if paired else "-",
+        "states for the margin": needed if paired else "-",
+    }
+
+
+def tasks_note(entry: Entry, margin: float) -> str:
+    """Say what the table of tasks is about."""
+    level = entry.judgement.level
+    return (
+        f"a task is a REGRESSION at p {level:.3g} or below, which holds for all tasks of all runs "
+        "together; 'least fall to be seen' and 'states for the margin' (initial states that show a "
+        f"fall of {100 * margin:g} points) are with 80 % power, at that p"
+    )
 
 
 def _first(reasons: Sequence[str]) -> str:

@@ -3,7 +3,15 @@
 from collections.abc import Iterator, Sequence
 
 from vlabench.gate.report import Changed, Entry, Gate
-from vlabench.gate.sentences import change, headline, rates, sentence, task_change
+from vlabench.gate.sentences import (
+    change,
+    headline,
+    rates,
+    sentence,
+    task_change,
+    task_rows,
+    tasks_note,
+)
 
 _MOST = 25
 """Episodes listed for each run; GitHub cuts summaries off at 1 MiB, and readers before that."""
@@ -24,6 +32,8 @@ def _lines(gate: Gate) -> Iterator[str]:
         yield from ("", f"- {_text(sentence(entry))}")
         yield from (f"- note: {_text(note)}" for note in entry.judgement.comparison.notes)
         yield from (f"- {_text(t.name)}: {task_change(t)}" for t in entry.judgement.worse)
+        if entry.tasks:
+            yield from _tasks(entry, gate.margin)
         if entry.changed:
             yield from _changes(entry)
     for path in gate.extra:
@@ -38,6 +48,16 @@ def _row(entry: Entry) -> str:
         same = f"{entry.same} of {evidence.pairs.n} episodes" if evidence.pairs else "-"
         cells = [*rates(evidence), change(evidence.difference, paired=paired), same]
     return "| " + " | ".join([_text(entry.name), f"**{entry.judgement.status}**", *cells]) + " |"
+
+
+def _tasks(entry: Entry, margin: float) -> Iterator[str]:
+    rows = task_rows(entry)
+    yield ""
+    yield "| " + " | ".join(rows[0]) + " |"
+    yield "| " + " | ".join("---" for _ in rows[0]) + " |"
+    for row in rows:
+        yield "| " + " | ".join(_text(cell) for cell in row.values()) + " |"
+    yield from ("", f"{_text(entry.name)}: {tasks_note(entry, margin)}")
 
 
 def _changes(entry: Entry) -> Iterator[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from vlabench.metrics.estimate import Estimate
 from vlabench.metrics.intervals import student
 from vlabench.metrics.pivots import Floats
-from vlabench.metrics.variance import initial_states, over_these_tasks, rate_on_these_tasks
+from vlabench.metrics.variance import Mean, initial_states, over_these_tasks, rate_on_these_tasks
 from vlabench.table import Ints
 
 _SEED = 20_240_316
@@ -35,8 +35,8 @@ class Points(Protocol):
     def slope(self, weights: Floats, confidence: float) -> tuple[float, float, str]:
         """Return the ends of the interval of the rates' weighted sum, and its method."""
 
-    def p_value(self, weights: Floats, rng: np.random.Generator) -> float:
-        """Return how often a weighted sum as large comes of luck, if rates do not differ."""
+    def p_value(self, weights: Floats) -> float:
+        """Return the p-value that rates do not differ along the axis."""
 
 
 class PairedPoints:
@@ -104,31 +104,33 @@ class PairedPoints:
         Half a state that moves as far as possible is added in each direction, so that a sample in
         which none moved is not certain (Agresti & Min 2005, SiM 24:729-740).
         """
-        mean = over_these_tasks(self.episodes @ weights, self._task, self._state)
-        largest = weights[weights > 0].sum()
-        variance = mean.variance + (largest / mean.units) ** 2
+        mean, variance = self._slope(weights)
+        largest = float(weights[weights > 0].sum())
         low, high = student(mean.value, variance, max(1, mean.units - 1), confidence)
         # Few states leave it wider than slopes of rates can be. It is cut there: that loses no true
         # slope, so that it covers as before, and one that knows nothing reaches from end to end.
         low, high = max(low, -largest), min(high, largest)
         return low, high, f"stratified Student {100 * confidence:g}%"
 
-    def p_value(self, weights: Floats, rng: np.random.Generator) -> float:
-        """Return how often slopes as steep come of shuffling each state's points.
+    def p_value(self, weights: Floats) -> float:
+        """Return the p-value of Student's test that slopes of states are 0 on average.
 
-        Where many states moved, their sum is normal, with the variance that shuffling gives it.
+        Points may be nested, as the best of the first two samples and of the first four are, so
+        that they may not be shuffled; states are independent of each other.
         """
-        moved = np.ptp(self._means, axis=1) > 0
-        means, weight = self._means[moved], self._weights[moved]
-        found = abs(float(weight @ (means @ weights))) - 1e-12
-        if len(means) > _MANY:
-            spread = means.var(axis=1, ddof=1) @ weight**2 * (weights**2).sum()
-            return 2 * NormalDist().cdf(-found / float(spread) ** 0.5)
-        steep = sum(
-            abs(float(weight @ (rng.permuted(means, axis=1) @ weights))) >= found
-            for _ in range(_RESAMPLES)
-        )
-        return (1 + steep) / (1 + _RESAMPLES)
+        mean, variance = self._slope(weights)
+        if mean.value == 0:
+            return 1.0
+        from scipy.special import stdtr
+
+        t = abs(mean.value) / variance**0.5
+        return float(2 * stdtr(max(1, mean.units - 1), -t))
+
+    def _slope(self, weights: Floats) -> tuple[Mean, float]:
+        """Return the mean of slopes and its variance; see `slope`."""
+        mean = over_these_tasks(self.episodes @ weights, self._task, self._state)
+        largest = weights[weights > 0].sum()
+        return mean, mean.variance + float(largest / mean.units) ** 2
 
 
 def _resampled_mean(means: Floats, rng: np.random.Generator) -> Floats:
@@ -172,7 +174,7 @@ class IndependentPoints:
         low, high = ends_of(drawn, confidence)
         return low, high, f"{self.resampling} {100 * confidence:g}%"
 
-    def p_value(self, weights: Floats, rng: np.random.Generator) -> float:
+    def p_value(self, weights: Floats) -> float:
         """Test for a trend in proportions (Armitage 1955, Biometrics 11:375-386)."""
         rate = float(self.rates @ self.n / self.n.sum())
         variance = rate * (1 - rate) * float((weights**2 / self.n).sum())

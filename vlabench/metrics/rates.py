@@ -10,6 +10,7 @@ from vlabench.metrics.counts import OnError, refuse_errors
 from vlabench.metrics.estimate import PROGRESS, THESE_TASKS, Estimate
 from vlabench.metrics.intervals import edged_wilson, normal_quantile, student
 from vlabench.metrics.variance import (
+    initial_states,
     over_these_tasks,
     rate_on_new_tasks,
     rate_on_these_tasks,
@@ -24,9 +25,10 @@ Quantity = Literal["steps", "decisions", "samples", "seconds"]
 def success_rate(
     records: Sequence[EpisodeRecord], *, on_error: OnError = "raise", confidence: float = 0.95
 ) -> Estimate:
-    """Share of episodes that succeeded, each counted alike, with Wilson's score interval.
+    """Share of episodes that succeeded, with Wilson's score interval; tasks are not told apart.
 
-    `vlabench.metrics.intervals.edged_wilson` is what is done within three episodes of all or none.
+    Initial states count alike, and their repeats are no independent episodes
+    (`vlabench.metrics.variance`).
 
     Args:
         records: Episodes to count, in any order.
@@ -37,19 +39,30 @@ def success_rate(
     Raises:
         ValueError: If there is nothing to count, or an episode broke and `on_error` is `raise`.
     """
-    errors = sum(record.outcome is Outcome.ERROR for record in records)
-    successes = sum(record.outcome is Outcome.SUCCESS for record in records)
-    return _pooled(successes, errors, len(records), on_error, confidence)
+    refuse_errors(sum(r.outcome is Outcome.ERROR for r in records), len(records), on_error)
+    kept = [r for r in records if on_error == "as-failure" or r.outcome is not Outcome.ERROR]
+    numbers: dict[tuple[str, int], int] = {}
+    states = [
+        numbers.setdefault((r.episode.task_id, r.episode.init_index), len(numbers)) for r in kept
+    ]
+    success = np.array([r.outcome is Outcome.SUCCESS for r in kept], dtype=np.float64)
+    task, state = np.zeros(len(kept), dtype=np.int64), np.array(states, dtype=np.int64)
+    return rate_on_these_tasks(success, task, state, confidence=confidence)
 
 
 def success_of(table: Table, *, on_error: OnError = "raise", confidence: float = 0.95) -> Estimate:
     """Return `success_rate` of a table."""
-    successes = int((table.outcome == 1).sum())
-    return _pooled(successes, table.errors, len(table.outcome), on_error, confidence)
+    return rate_of(_one_task(table), on_error=on_error, confidence=confidence)
+
+
+def _one_task(table: Table) -> Table:
+    """Return the table with all initial states in one task."""
+    _, index = initial_states(table.task, table.state)
+    return replace(table, task=np.zeros_like(table.task), state=index)
 
 
 def rate_of_counts(successes: int, n: int, *, confidence: float = 0.95) -> Estimate:
-    """Return the rate of so many successes in `n` episodes, each counted alike.
+    """Return the rate of so many successes in `n` episodes of initial states of their own.
 
     Raises:
         ValueError: If there are none.
@@ -133,6 +146,14 @@ def progress_of(
     return replace(rate, question=PROGRESS)
 
 
+def mean_progress(table: Table) -> Estimate | None:
+    """Return the progress of episodes, tasks not told apart; None where one is unknown."""
+    kept = table.rows(table.outcome >= 0)
+    if not len(kept.progress) or np.isnan(kept.progress).any():
+        return None
+    return progress_of(_one_task(kept))
+
+
 def rate_bounds(records: Sequence[EpisodeRecord]) -> tuple[float, float]:
     """Return the success rate, were all errors failures, and were all successes.
 
@@ -198,9 +219,3 @@ def mean_of_table(
         method=f"Student {100 * confidence:g}%",
         question=f"{quantity} of an episode on these tasks",
     )
-
-
-def _pooled(successes: int, errors: int, n: int, on_error: OnError, confidence: float) -> Estimate:
-    refuse_errors(errors, n, on_error)
-    counted = n - errors if on_error == "exclude" else n
-    return rate_of_counts(successes, counted, confidence=confidence)

@@ -4,8 +4,8 @@ Runs of one plan are paired: every initial state was met at every point, so that
 difficulty cancels out of the slope. Points of a training curve are not; their rates are taken as
 independent.
 
-*Evidence* needs two methods that agree: the interval of the slope leaves out 0, and so does a
-permutation test (5 %). Otherwise it is said that there is none, and no law is fitted.
+*Evidence* needs two methods that agree: the interval of the slope leaves out 0, and a test rejects
+that it is 0 (5 %). Otherwise it is said that there is none, and no law is fitted.
 
 *The law* is error = a N^-b + c, with a, c >= 0: c is what no N removes. It is the power law that
 neural scaling is described with (Hestness et al. 2017, arXiv:1712.00409).
@@ -113,7 +113,7 @@ class Scaling:
         trend: What more of it does.
         slope: Change of success for each doubling; from the first point to the last where one is 0.
         step: What the slope is for: `doubling` or `range`.
-        p_value: Of a permutation test (paired) or of the trend test (curves).
+        p_value: Of Student's test of slopes (paired) or of the trend test (curves).
         law: The fitted power law; None without evidence, or with too few points.
         no_law: Why not; empty where there is one.
         knee: Where it bends; None unless success rises and a point between the first and the last
@@ -303,7 +303,7 @@ def _describe(
     weights = scale - scale.mean()
     weights /= (weights**2).sum()
     slope = _slope(data, weights, step, confidence)
-    p_value = data.p_value(weights, np.random.default_rng(_SEED))
+    p_value = data.p_value(weights)
     trend = _trend(slope, p_value, 1 - confidence)
     resamples = data.resample(np.random.default_rng(_SEED))
     no_law = _no_law(xs, trend)

@@ -40,6 +40,8 @@ What = Literal["states", "repeats", "trainings"]
 Rng = np.random.Generator
 
 _SEED = 20_240_229
+_SURE = 0.95
+"""Share of what the data leave open from which a purchase is said to be the best."""
 _MEAN = "mean success on these tasks, over initial states, draws and trainings like these"
 _ERROR = "standard error of the mean on these tasks"
 _RATIO = "how many times larger the spread of success between trainings is, on these tasks"
@@ -54,6 +56,7 @@ class Component:
         means: What differs when this is large.
         variance: Of success, a share squared; None where these runs cannot say.
         deviation: Its root.
+        share: Of all variances that these runs can tell apart.
         unknown: Why these runs cannot say, and which would; empty where they can.
     """
 
@@ -61,6 +64,7 @@ class Component:
     means: str
     variance: Estimate | None = None
     deviation: Estimate | None = None
+    share: Estimate | None = None
     unknown: str = ""
 
 
@@ -71,14 +75,14 @@ class Purchase:
     Attributes:
         what: More initial states, more repeats of each, or more trained seeds.
         deviation: Of the suite mean, afterwards; None where these runs cannot say.
-        best: Chance, over what the data leave open, that nothing else lowers it more; None where
-            there is nothing to choose from.
+        certain: Whether nothing else lowers it more, in 95 % of what the data leave open; None
+            where there is nothing to choose from.
         unknown: Why not; empty where they can.
     """
 
     what: What
     deviation: Estimate | None = None
-    best: float | None = None
+    certain: bool | None = None
     unknown: str = ""
 
 
@@ -477,7 +481,13 @@ def _component(
 ) -> Component:
     if name not in parts:
         return Component(name=name, means=means, unknown=why)
-    part = parts[name].clipped()
+    part, total = parts[name].clipped(), sum(each.clipped().value for each in parts.values())
+    drawn = np.sum([each.clipped().draws for each in parts.values()], axis=0)
+    share = Pivot(
+        value=part.value / total if total else 0.0,
+        draws=np.divide(part.draws, drawn, out=np.zeros(DRAWS), where=drawn > 0),
+        freedom=part.freedom,
+    )
     question = f"variance of success due to {means}"
     return Component(
         name=name,
@@ -485,6 +495,9 @@ def _component(
         variance=part.estimate(design.episodes, question, confidence),
         deviation=part.root().estimate(
             design.episodes, f"standard deviation of success due to {means}", confidence
+        ),
+        share=share.estimate(
+            design.episodes, f"share of the variance of success due to {means}", confidence
         ),
     )
 
@@ -505,7 +518,7 @@ def _purchases(design: _Design, parts: dict[str, Pivot], confidence: float) -> t
         Purchase(
             what=what,
             deviation=pivot.root().estimate(design.episodes, question, confidence),
-            best=float((chances[what] <= least).mean()) if len(after) > 1 else None,
+            certain=bool((chances[what] <= least).mean() >= _SURE) if len(after) > 1 else None,
         )
         for what, pivot in sorted(after.items(), key=lambda item: item[1].value)
     ]
