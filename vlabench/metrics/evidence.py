@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import hypot
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vlabench.metrics.comparison import Effect, Evidence, Pairs, Rules, States
 from vlabench.metrics.counts import OnError
 from vlabench.metrics.estimate import Estimate
-from vlabench.metrics.intervals import tango
+from vlabench.metrics.intervals import newcombe, tango
 from vlabench.metrics.rates import rate_of
 from vlabench.metrics.significance import holm, mcnemar, unpaired_test
 from vlabench.metrics.variance import (
@@ -123,8 +123,25 @@ def _states(change: NDArray[np.float64], table: Table) -> States:
 
 
 def _difference(change: NDArray[np.float64], table: Table, confidence: float) -> Estimate:
+    return difference_on_these_tasks(
+        change, table.task, table.state, question=_DIFFERENCE, confidence=confidence
+    )
+
+
+def difference_on_these_tasks(
+    change: NDArray[np.float64], task: Ints, state: Ints, *, question: str, confidence: float
+) -> Estimate:
+    """Tango's interval of a difference over these tasks.
+
+    Args:
+        change: How much better b did, from -1 to 1, `[n]`.
+        task: `[n]`.
+        state: `[n]`.
+        question: That the interval answers.
+        confidence: Coverage of the interval.
+    """
     mean, low, high = interval_on_these_tasks(
-        change, table.task, table.state, tango_about, reach=(-1.0, 1.0), confidence=confidence
+        change, task, state, tango_about, reach=(-1.0, 1.0), confidence=confidence
     )
     return Estimate(
         value=mean.value,
@@ -132,7 +149,7 @@ def _difference(change: NDArray[np.float64], table: Table, confidence: float) ->
         high=high,
         n=len(change),
         method=f"stratified Tango {100 * confidence:.4g}%",
-        question=_DIFFERENCE,
+        question=question,
     )
 
 
@@ -173,6 +190,9 @@ def tango_about(
 ) -> tuple[float, float]:
     """Tango's interval for as many independent pairs as have the variance of `mean`.
 
+    Where all of fewer than seven pairs agree, its ends are the rates at which all do with a chance
+    of `1 - confidence`, as those of `vlabench.metrics.intervals.edged_wilson`.
+
     Args:
         change: How much better b did, from -1 to 1, `[n]`; a share where it is a mean.
         task: `[n]`.
@@ -184,7 +204,8 @@ def tango_about(
     gained, lost = (apart + mean.value) / 2, (apart - mean.value) / 2
     n = mean.episodes
     low, high = tango(max(0.0, gained) * n, max(0.0, lost) * n, n, z)
-    return min(float(low), mean.value), max(float(high), mean.value)
+    alone = max(0.0, 1 - apart) * (1 - (2 * NormalDist().cdf(-z)) ** (1 / n))
+    return min(float(low), mean.value - alone), max(float(high), mean.value + alone)
 
 
 def _paired_effect(name: str, a: Table, b: Table, rules: Rules) -> Effect:
@@ -304,17 +325,13 @@ def _welch(a: Mean, b: Mean, *, tasks: int) -> tuple[float, str]:
 
 
 def unpaired_difference(a: Sample, b: Sample, *, question: str, confidence: float) -> Estimate:
-    """Interval of `b - a` for independent episodes, from those of both rates.
-
-    Distances of their ends are put together (Newcombe 1998, Statistics in Medicine 17:873-890,
-    method 10).
-    """
+    """Interval of `b - a` for independent episodes, from those of both rates."""
     one, other = a.rate(confidence), b.rate(confidence)
-    value = other.value - one.value
+    low, high = newcombe(one.value, (one.low, one.high), other.value, (other.low, other.high))
     return Estimate(
-        value=value,
-        low=value - hypot(other.value - other.low, one.high - one.value),
-        high=value + hypot(other.high - other.value, one.value - one.low),
+        value=other.value - one.value,
+        low=float(low),
+        high=float(high),
         n=min(len(a.values), len(b.values)),
         method=f"stratified Newcombe {100 * confidence:.4g}%, unpaired",
         question=question,

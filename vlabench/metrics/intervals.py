@@ -4,7 +4,7 @@ Counts need not be whole: what tasks and repeated initial states do to a varianc
 the number of independent episodes that would have the same one (`vlabench.metrics.variance`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import isfinite
 from statistics import NormalDist
 
@@ -72,29 +72,17 @@ def edged_wilson(successes: ArrayLike, n: ArrayLike, z: float) -> Interval:
 
 
 def newcombe(
-    successes_a: ArrayLike, n_a: ArrayLike, successes_b: ArrayLike, n_b: ArrayLike, z: float
+    a: ArrayLike, ends_a: Sequence[ArrayLike], b: ArrayLike, ends_b: Sequence[ArrayLike]
 ) -> Interval:
-    """Interval of `b - a` for independent episodes (Newcombe 1998, SiM 17:873-890, method 10)."""
-    a, b = _floats(successes_a) / _floats(n_a), _floats(successes_b) / _floats(n_b)
-    low_a, high_a = wilson(successes_a, n_a, z)
-    low_b, high_b = wilson(successes_b, n_b, z)
-    down = np.sqrt((b - low_b) ** 2 + (high_a - a) ** 2)
-    up = np.sqrt((high_b - b) ** 2 + (a - low_a) ** 2)
-    return b - a - down, b - a + up
+    """Interval of `b - a` from those of both, independent of each other.
 
-
-def newcombe_paired(
-    both: ArrayLike, only_b: ArrayLike, only_a: ArrayLike, neither: ArrayLike, z: float
-) -> Interval:
-    """Interval of `b - a` for pairs (Newcombe 1998, SiM 17:2635-2650, method 10)."""
-    e, f, g, h = (_floats(x) for x in (both, only_b, only_a, neither))
-    n = e + f + g + h
-    a, b = (e + g) / n, (e + f) / n
-    (low_a, high_a), (low_b, high_b) = wilson(e + g, n, z), wilson(e + f, n, z)
-    phi = _correlation(e, f, g, h)
-    down = (b - low_b) ** 2 - 2 * phi * (b - low_b) * (high_a - a) + (high_a - a) ** 2
-    up = (high_b - b) ** 2 - 2 * phi * (high_b - b) * (a - low_a) + (a - low_a) ** 2
-    return b - a - np.sqrt(np.maximum(0, down)), b - a + np.sqrt(np.maximum(0, up))
+    Newcombe 1998, Statistics in Medicine 17:873-890, method 10, where they are Wilson's.
+    """
+    one, other = _floats(a), _floats(b)
+    (low_a, high_a), (low_b, high_b) = map(_floats, ends_a), map(_floats, ends_b)
+    down = np.hypot(other - low_b, high_a - one)
+    up = np.hypot(high_b - other, one - low_a)
+    return other - one - down, other - one + up
 
 
 def tango(only_b: ArrayLike, only_a: ArrayLike, n: ArrayLike, z: float | Floats) -> Interval:
@@ -157,16 +145,6 @@ def _crossing(
         above = score(middle) > level
         low, high = np.where(above, middle, low), np.where(above, high, middle)
     return (low + high) / 2
-
-
-def _correlation(e: Floats, f: Floats, g: Floats, h: Floats) -> Floats:
-    """Return phi, with Newcombe's continuity correction where it is positive."""
-    product = (e + f) * (g + h) * (e + g) * (f + h)
-    excess = e * h - f * g
-    n = e + f + g + h
-    excess = np.where(excess > 0, np.maximum(0, excess - n / 2), excess)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(product > 0, excess / np.sqrt(product), 0.0)
 
 
 def _floats(value: ArrayLike) -> Floats:

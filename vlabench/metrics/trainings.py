@@ -298,7 +298,7 @@ def _half(between: float, freedom: float, within: float, confidence: float) -> f
 
 def _p_value(value: float, between: float, freedom: float, within: float) -> float:
     """Return the least `1 - confidence` whose interval leaves out 0, by halving on a log scale."""
-    low, high = -30.0, 0.0  # exponents of ten
+    low, high = -12.0, 0.0  # exponents of ten
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         outside = _half(between, freedom, within, 1 - 10**middle) < value

@@ -447,13 +447,9 @@ def _without_n(number: float, measured: Estimate) -> Replication:
 
 
 def _difference(published: Estimate, measured: Estimate, confidence: float) -> Estimate:
-    low, high = newcombe(
-        published.value * published.n,
-        published.n,
-        measured.value * measured.n,
-        measured.n,
-        student_quantile(max(1, published.n + measured.n - 2), confidence),
-    )
+    z = student_quantile(max(1, published.n + measured.n - 2), confidence)
+    ends = (edged_wilson(each.value * each.n, each.n, z) for each in (published, measured))
+    low, high = newcombe(published.value, next(ends), measured.value, next(ends))
     return Estimate(
         value=measured.value - published.value,
         low=float(low),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, boschloo_exact, multinomial, ttest_1samp, ttest_ind
+from scipy.stats import multinomial, ttest_ind
 
 from vlabench import (
     EpisodeRecord,
@@ -25,11 +25,11 @@ from vlabench import (
     compare_runs,
 )
 from vlabench.metrics import compare_all, group_letters
-from vlabench.metrics.intervals import normal_quantile, tango
-from vlabench.metrics.trainings import pooled, states_of
+from vlabench.metrics.comparison import Subject
+from vlabench.metrics.intervals import edged_wilson, normal_quantile, tango
 from vlabench.metrics.wording import sentence
 from vlabench.plan import PlanRequest
-from vlabench.record import Fingerprint, Provenance
+from vlabench.record import Fingerprint, Provenance, Trace
 from vlabench.table import results_of
 
 property_test = settings(deadline=None, max_examples=15)
@@ -155,7 +155,8 @@ def test_tasks_that_differ_are_found_with_holm() -> None:
     assert first.p_adjusted < 0.001
     assert [task.p_adjusted for task in others] == [1, 1]
     assert first.pairs
-    assert (first.rate_a, first.rate_b, first.pairs.only_b) == (0, 0.5, 15)
+    assert (first.rate_a.value, first.rate_b.value, first.pairs.only_b) == (0, 0.5, 15)
+    assert first.rate_b.low == pytest.approx(float(edged_wilson(15, 30, normal_quantile(0.95))[0]))
 
 
 def _moved(found: Run, prefixes: Sequence[str]) -> Run:
@@ -181,7 +182,7 @@ def test_a_group_of_tasks_is_compared_as_if_it_were_alone(unpaired: bool) -> Non
     goal, other = found.groups
     assert (goal.name, other.name) == ("goal/*", "object/*")
     assert (goal.difference, goal.pairs) == (alone.difference, alone.pairs)
-    assert (goal.rate_a, goal.rate_b) == (alone.rate_a.value, alone.rate_b.value)
+    assert (goal.rate_a, goal.rate_b) == (alone.rate_a, alone.rate_b)
     assert goal.p_value == alone.p_value
     assert goal.p_adjusted == pytest.approx(2 * goal.p_value)
     assert other.difference.value == 0
@@ -263,7 +264,7 @@ def test_unequal_plans_are_compared_when_asked() -> None:
     assert found.verdict is Verdict.BETTER
     assert found.evidence
     assert found.evidence.pairs is None
-    assert found.evidence.test == "Boschloo exact"
+    assert found.evidence.test == "exact stratified test"
     assert len(found.evidence.tasks) == 2
     other = run("1" * 28, plan_digest="other")
     assert compare_runs(a, other, rules=Rules(unpaired=True)).reasons == (
@@ -406,11 +407,114 @@ def test_repeats_of_a_state_are_no_independent_episodes_without_pairs_either() -
     one, other = repeated("1100000000", plan_digest="x"), repeated("1111110000")
     (found,) = compare_all([one, other], names=["A", "B"], rules=Rules(unpaired=True))
     assert found.evidence
-    # A hundred episodes of ten states are worth nine: 2 and 5 of them. Of 100, p would be 1e-8.
-    expected = boschloo_exact([[2, 5], [7, 4]]).pvalue
-    assert found.evidence.p_value == pytest.approx(expected, abs=1e-9)
+    # Ten states each, as if each had been met once; a hundred episodes would give p = 1e-8.
+    welch = ttest_ind([1] * 2 + [0] * 8, [1] * 6 + [0] * 4, equal_var=False)
+    assert found.evidence.p_value == pytest.approx(welch.pvalue, abs=1e-9)
     assert found.verdict is Verdict.UNDERPOWERED
     assert group_letters([found]) == {"B": "a", "A": "a"}
+
+
+def test_without_pairs_the_test_keeps_to_tasks_as_the_interval_does() -> None:
+    """Ten tasks that are all solved or all failed, one of which turns: pooled, p is 0.168."""
+    tasks = ["1" * 10] * 5 + ["0" * 10] * 5
+    found = compare_runs(
+        run(*tasks), run(*tasks[:5], "1" * 10, *tasks[6:], plan_digest="y"),
+        rules=Rules(unpaired=True),
+    )  # fmt: skip
+    assert found.verdict is Verdict.BETTER
+    assert found.evidence
+    assert found.evidence.p_value == pytest.approx(2 / 184756)  # of 20 choose 10 tables
+    assert found.evidence.difference.value == pytest.approx(0.1)
+
+
+def test_a_trajectory_that_came_out_twice_and_otherwise_is_a_contradiction() -> None:
+    def traced(letters: str, digests: str, repeats: int = 1, **header: object) -> Run:
+        plain = run(letters, repeats=repeats, **header)
+        episodes = tuple(
+            replace(record, trace=Trace(digest=digest * 32, states="0" * 8, actions="0" * 8))
+            for record, digest in zip(plain.episodes, digests, strict=True)
+        )
+        return replace(plain, episodes=episodes)
+
+    one = traced("1110", "abcd")
+    for other in (traced("1010", "abcd"), traced("10", "ba", 2)):
+        for rules in (Rules(), Rules(unpaired=True)):
+            found = compare_runs(one, other, rules=rules)
+            assert found.verdict is Verdict.NOT_COMPARABLE
+            assert found.reasons[0].startswith("s/0#")
+            assert "went the same way, to the last bit, in A and in B" in found.reasons[0]
+    for other in (traced("1110", "abcd"), traced("1010", "axcd"), traced("1x10", "abcd")):
+        found = compare_runs(one, other, rules=Rules(on_error="exclude"))
+        assert found.verdict is not Verdict.NOT_COMPARABLE
+
+
+def test_a_single_run_a_side_is_never_about_the_methods() -> None:
+    found = compare_runs(A, replace(BETTER, header=replace(HEADER, policy_digest="x")))
+    assert found.subject is Subject.CHECKPOINTS
+    assert sentence(found).endswith("p < 0.001, about these checkpoints")
+    assert sentence(compare_runs(A, BETTER)).endswith("p < 0.001, about these policies")
+
+
+def test_privilege_of_one_side_is_noted() -> None:
+    a, b = run("1010", privileged=True), run("1010")
+    assert compare_runs(a, b).notes == ("A sees privileged state, which no robot has",)
+    assert compare_runs(b, a).notes == ("B sees privileged state, which no robot has",)
+    (found,) = compare_all([[a, replace(b, header=replace(b.header, policy_digest="x"))], b],
+                           names=["A", "B"])  # fmt: skip
+    assert "A sees privileged state, which no robot has" in found.notes
+
+
+def test_what_is_surely_not_zero_but_not_by_the_test_is_no_verdict() -> None:
+    """Only interval and test together decide, in either direction."""
+    up, down = run("0" * 5 + "1" * 10), run("1" * 15)
+    for a, b in ((up, down), (down, up)):
+        found = compare_runs(a, b)
+        assert found.verdict is Verdict.UNDERPOWERED
+        assert "the test does not reject" in found.reasons[0]
+
+
+def test_equivalence_among_many_holds_for_all_of_them_together() -> None:
+    runs = [run("10" * 60 + "1" * 30)] * 4
+    alone = compare_runs(runs[0], runs[1], rules=Rules(margin=0.03))
+    assert alone.verdict is Verdict.EQUIVALENT
+    assert alone.evidence
+    assert alone.evidence.wider is None
+    found = compare_all(runs, names=list("ABCD"), rules=Rules(margin=0.03))
+    for each in found:
+        assert each.verdict is Verdict.UNDERPOWERED
+        assert "all 6 comparisons hold together is not" in each.reasons[0]
+        assert each.evidence
+        assert each.evidence.wider
+        assert each.evidence.wider.high > 0.03 > each.evidence.difference.high
+    apart = compare_all(runs, names=list("ABCD"), rules=Rules(margin=0.1))
+    assert {each.verdict for each in apart} == {Verdict.EQUIVALENT}
+
+
+def test_one_state_says_nothing_of_others_however_often_it_was_met() -> None:
+    found = compare_runs(run("0" * 50, repeats=50), run("1" * 50, repeats=50))
+    assert found.evidence
+    assert (found.evidence.difference.low, found.evidence.difference.high) == (-1, 1)
+    assert found.verdict is Verdict.UNDERPOWERED
+
+
+@property_test
+@given(RUNS, st.integers(1, 3))
+def test_success_and_failure_may_change_places(tasks: list[tuple[str, str]], repeats: int) -> None:
+    """Each interval of a rate is mirrored, whatever is called success."""
+    from vlabench.metrics.rates import rate_of, success_of
+
+    swapped = str.maketrans("01", "10")
+    letters = [x * repeats if repeats > 1 else x for x, _ in tasks]
+    one, other = (
+        results_of(run(*each, repeats=repeats)).table
+        for each in (letters, [x.translate(swapped) for x in letters])
+    )
+    for found, mirrored in (
+        (rate_of(one), rate_of(other)),
+        (rate_of(one, tasks="new"), rate_of(other, tasks="new")),
+        (success_of(one), success_of(other)),
+    ):
+        assert (found.low, found.high) == pytest.approx((1 - mirrored.high, 1 - mirrored.low))
 
 
 def test_a_group_on_which_runs_differ_is_named_where_all_tasks_together_do_not_tell() -> None:
@@ -443,45 +547,132 @@ OLD = [
 NEW = [trained(f"new {n}", "1" * n + "0" * (10 - n), "1" * 9 + "0") for n in (8, 9, 7)]
 
 
-def test_the_difference_is_that_of_means_over_trainings_state_by_state() -> None:
+def test_methods_differ_by_the_mean_over_their_trainings() -> None:
     (found,) = compare_all([OLD, NEW], names=["A", "B"])
     assert found.evidence
+    assert found.subject is Subject.METHODS
     assert found.evidence.difference.value == pytest.approx(
         np.mean(rates(*NEW)) - np.mean(rates(*OLD)), abs=1e-12
     )
-    assert found.evidence.difference.n == 20
     assert found.evidence.trainings == (2, 3)
     assert found.evidence.pairs is None
-    # Of 20 states, 4 are solved by all and 2 by none (task 0: 4 and 1; task 1: 5 and 1): 9 change.
-    states = states_of(*(pooled([results_of(one).table for one in side]) for side in (OLD, NEW)))
-    better, worse = int((states.change > 0).sum()), int((states.change < 0).sum())
-    assert (better, worse) == (9, 0)
-    assert found.evidence.p_value == pytest.approx(binomtest(9, 9).pvalue, abs=1e-12)
     assert found.verdict is Verdict.BETTER
     assert sentence(found).startswith("B is BETTER than A by 37.5 points [")
-    assert "n = 20 initial states, 3 and 2 trainings, p = 0.004" in sentence(found)
+    assert "3 and 2 trainings, n = 20 initial states" in sentence(found)
+    assert sentence(found).endswith("about the methods")
 
 
-def test_about_trainings_like_these_only_the_trainings_are_the_sample() -> None:
+def test_the_trainings_are_the_sample_and_states_beside_them() -> None:
     (found,) = compare_all([OLD, NEW], names=["A", "B"])
     assert found.evidence
-    assert found.evidence.new_trainings
-    welch = ttest_ind(rates(*NEW), rates(*OLD), equal_var=False).confidence_interval(0.95)
-    estimate = found.evidence.new_trainings
-    assert (estimate.low, estimate.high) == pytest.approx((welch.low, welch.high), abs=1e-9)
+    assert found.evidence.checkpoints
+    student = ttest_ind(rates(*NEW), rates(*OLD)).confidence_interval(0.95)
+    estimate, checkpoints = found.evidence.difference, found.evidence.checkpoints
     assert estimate.n == 5
-    assert "Welch 95%" in estimate.method
+    assert "3 degrees of freedom" in estimate.method
+    # What a method does in a state adds to what trainings differ by; draws are in both, once.
+    assert estimate.low <= min(student.low, checkpoints.low)
+    assert estimate.high >= max(student.high, checkpoints.high)
+    assert found.evidence.p_value > ttest_ind(rates(*NEW), rates(*OLD)).pvalue
+    assert found.evidence.p_value < 0.05
 
 
-def test_a_method_of_one_training_is_taken_as_it_is() -> None:
+def test_trainings_that_differ_by_luck_alone_have_students_interval() -> None:
+    """Where no state is a method's own, nothing is added to the variance between trainings."""
+    sides = [
+        [trained(f"{side}{n}", *("".join(rng.choice(["0", "1"], 40)) for _ in range(10)))
+         for n in range(6)]
+        for side, rng in (("a", np.random.default_rng(1)), ("b", np.random.default_rng(2)))
+    ]  # fmt: skip
+    (found,) = compare_all(sides, names=["A", "B"])
+    assert found.evidence
+    assert found.evidence.checkpoints
+    student = ttest_ind(rates(*sides[1]), rates(*sides[0])).confidence_interval(0.95)
+    states = found.evidence.checkpoints
+    wider = (min(student.low, states.low), max(student.high, states.high))
+    estimate = found.evidence.difference
+    assert (estimate.low, estimate.high) == pytest.approx(wider, abs=0.004)
+
+
+def test_a_method_of_one_training_is_as_uncertain_as_one_of_the_others() -> None:
     (found,) = compare_all([OLD[0], NEW], names=["A", "B"])
     assert found.evidence
-    assert found.evidence.new_trainings
-    gains = np.array(rates(*NEW)) - rates(OLD[0])[0]
-    student = ttest_1samp(gains, 0).confidence_interval(0.95)
-    estimate = found.evidence.new_trainings
-    assert (estimate.low, estimate.high) == pytest.approx((student.low, student.high), abs=1e-9)
-    assert "Student 95%" in estimate.method
+    spread = np.std(rates(*NEW), ddof=1) * (1 + 1 / 3) ** 0.5 * 4.303  # Student, 2 degrees
+    estimate = found.evidence.difference
+    assert (estimate.high - estimate.low) / 2 >= 0.99 * spread
+    assert "spread between trainings taken to be alike in both" in found.evidence.test
+
+
+def test_unequal_numbers_of_trainings_are_no_surer_than_welch() -> None:
+    wild = [trained(f"w{n}", "1" * n + "0" * (10 - n), "0" * 10) for n in (1, 9)]
+    tame = [trained(f"t{n}", "1" * 5 + "0" * 5, "0" * (10 - n % 2) + "1" * (n % 2))
+            for n in range(8)]  # fmt: skip
+    (found,) = compare_all([wild, tame], names=["A", "B"])
+    assert found.evidence
+    error = (np.var(rates(*wild), ddof=1) / 2 + np.var(rates(*tame), ddof=1) / 8) ** 0.5
+    estimate = found.evidence.difference
+    assert (estimate.high - estimate.low) / 2 >= 2.306 * error  # Student, 8 degrees of freedom
+
+
+def test_trainings_that_agree_to_the_last_outcome_leave_an_interval() -> None:
+    sides = [
+        [trained(f"{x}{n}", "1" * 10, "1" * last + "0" * (10 - last)) for n in range(3)]
+        for x, last in (("a", 10), ("b", 9))
+    ]
+    (found,) = compare_all(sides, names=["A", "B"])
+    assert found.evidence
+    assert found.evidence.difference.low < -0.1 < 0.05 < found.evidence.difference.high
+    assert found.verdict is Verdict.UNDERPOWERED
+
+
+def test_trainings_without_pairs_are_the_sample_too() -> None:
+    others = [replace(one, header=replace(one.header, plan_digest="z")) for one in NEW]
+    (found,) = compare_all([OLD, others], names=["A", "B"], rules=Rules(unpaired=True))
+    assert found.evidence
+    assert found.subject is Subject.METHODS
+    student = ttest_ind(rates(*NEW), rates(*OLD)).confidence_interval(0.95)
+    assert found.evidence.difference.low <= student.low
+    assert found.evidence.difference.high >= student.high
+    assert found.evidence.new_tasks is None
+
+
+def test_groups_and_tasks_of_methods_are_about_the_methods() -> None:
+    rules = Rules(groups={"first": ["s/0"], "second": ["s/1"]})
+    (found,) = compare_all([OLD, NEW], names=["A", "B"], rules=rules)
+    assert found.evidence
+    for effect in (*found.evidence.groups, *found.evidence.tasks):
+        assert effect.difference.question.startswith(
+            "difference in success on these tasks, over tr"
+        )
+        assert effect.difference.n == 5
+
+
+def test_a_training_in_which_every_episode_broke_decides_nothing() -> None:
+    broken = trained("broken", "x" * 10, "x" * 10)
+    rules = Rules(on_error="exclude")
+    (found,) = compare_all([OLD, [NEW[0], broken]], names=["A", "B"], rules=rules)
+    assert found.verdict is Verdict.NOT_COMPARABLE
+    assert found.reasons == ("no initial state ended in every training",)
+
+
+def test_methods_on_one_task_have_nothing_to_say_of_new_tasks() -> None:
+    sides = [[trained(f"{x}{n}", "1" * k + "0" * (20 - k)) for n, k in enumerate(each)]
+             for x, each in (("a", (5, 6)), ("b", (12, 14)))]  # fmt: skip
+    (found,) = compare_all(sides, names=["A", "B"])
+    assert found.evidence
+    assert found.evidence.new_tasks is None
+
+
+def test_new_tasks_of_methods_are_the_sample() -> None:
+    """By hand: three tasks whose changes are .5, .3 and .1, and one more that changes wholly."""
+    a = [trained(f"a{n}", "0" * 10, "0" * 10, "0" * 10) for n in range(2)]
+    b = [trained(f"b{n}", *("1" * k + "0" * (10 - k) for k in (5, 3, 1))) for n in range(2)]
+    (found,) = compare_all([a, b], names=["A", "B"])
+    assert found.evidence
+    assert found.evidence.new_tasks
+    half = 4.3027 * ((0.04 + 0.04 + 1) / 3 / 3) ** 0.5  # Student, 2 degrees of freedom
+    new = found.evidence.new_tasks
+    assert (new.low, new.high) == pytest.approx((max(-1, 0.3 - half), min(1, 0.3 + half)), abs=1e-4)
 
 
 def test_one_training_of_each_is_a_comparison_of_pairs_as_ever() -> None:
@@ -496,7 +687,7 @@ def test_equal_trainings_are_never_told_apart_and_share_a_letter() -> None:
     assert found[0].evidence.p_value == 1
     assert found[0].verdict is Verdict.UNDERPOWERED
     assert found[0].needed is None
-    assert "more initial states or more trainings would tell more" in sentence(found[0])
+    assert "more trainings would tell more" in sentence(found[0])
     assert group_letters(found) == {"B": "a", "A": "b", "again": "b"}
 
 

@@ -8,9 +8,16 @@ from functools import cache
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from vlabench import EpisodeRecord, EpisodeSpec, Outcome, Rules, Run, RunHeader
-from vlabench.metrics.regression import Judgement, Status, judge_runs, same_trajectories
+from vlabench.metrics.regression import (
+    Judgement,
+    Status,
+    judge_runs,
+    judge_tasks,
+    same_trajectories,
+)
 from vlabench.plan import PlanRequest
 from vlabench.record import Provenance, Trace
 from vlabench.table import results_of
@@ -139,15 +146,101 @@ def test_worse_by_surely_less_than_the_margin_is_no_regression() -> None:
 
 
 def test_a_fall_among_many_runs_needs_more_than_one_alone() -> None:
-    # 7 of 7 discordant pairs: one-sided p = 1/128 = 0.0078, below 0.025, not below 0.025 / 4.
-    fallen = (outcomes("1" * 50), outcomes("1" * 43 + "0" * 7))
-    unchanged = (outcomes("1" * 50), outcomes("1" * 50))
+    # 6 of 6 discordant pairs: one-sided p = 1/64 = 0.0156, below 0.01875, not below a fourth of it.
+    spread = "1" * 47 + "000" + "1" * 47 + "000"
+    fallen = (outcomes("1" * 100), outcomes(spread))
+    unchanged = (outcomes("1" * 100), outcomes("1" * 100))
     (alone,) = judge(fallen)
-    assert alone.p_value == pytest.approx(1 / 128)
+    assert alone.p_value == pytest.approx(1 / 64)
     assert alone.status is Status.REGRESSION
     among = judge(fallen, *[unchanged] * 3)[0]
-    assert among.p_value == pytest.approx(4 / 128)
+    assert among.p_value == pytest.approx(4 / 64)
     assert among.status is Status.UNDERPOWERED
+
+
+def many(tasks: int, states: int, failed: dict[int, int]) -> Run:
+    """A run that succeeds but in the first so many states of some tasks."""
+    episodes = tuple(
+        EpisodeRecord(
+            episode=EpisodeSpec(
+                task_id=f"s/{task}", init_index=state, scene_seed=state, policy_seed=state
+            ),
+            outcome=Outcome.FAILURE if state < failed.get(task, 0) else Outcome.SUCCESS,
+        )
+        for task in range(tasks)
+        for state in range(states)
+    )
+    return Run(header=HEADER, episodes=episodes)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "states", "margin"), [(50, 10, 0.03), (40, 5, 0.05), (4, 5, 0.1), (1, 5, 0.1)]
+)
+def test_one_task_that_fails_wholly_is_a_regression_on_every_plan(
+    tasks: int, states: int, margin: float
+) -> None:
+    pair = (many(tasks, states, {}), many(tasks, states, {tasks - 1: states}))
+    (found,) = judge(pair, margin=margin)
+    assert found.status is Status.REGRESSION
+    assert [task.name for task in found.worse] == [f"s/{tasks - 1}"]
+
+
+def test_tasks_that_changed_beside_it_make_it_harder_only_where_they_could_tell() -> None:
+    """Five states lost in one task: another with four changes costs nothing, one with five does."""
+    beside = {0: 5, 1: 4}
+    (found,) = judge((many(40, 5, {2: 1}), many(40, 5, beside | {2: 1})), margin=0.05)
+    assert [task.name for task in found.worse] == ["s/0"]
+    (found,) = judge((many(40, 5, {3: 5}), many(40, 5, {0: 5})), margin=0.05)
+    assert found.worse == ()
+
+
+def test_what_the_interval_shows_is_never_called_not_shown() -> None:
+    """Four of four states lost in a task of four: the interval is far below 0, p is 1 / 16."""
+    (found,) = judge((many(4, 4, {}), many(4, 4, {0: 4})), margin=0.1)
+    assert found.comparison.evidence
+    assert found.comparison.evidence.difference.high < -0.1
+    assert found.status is Status.UNDERPOWERED
+    (reason,) = found.reasons
+    assert "none is shown" not in reason
+    assert "the interval shows one of at least 1" in reason
+    assert "which the exact test does not confirm (one-sided p = 0.062)" in reason
+
+
+def test_a_single_task_is_one_hypothesis() -> None:
+    """Five of five lost: 1 in 32 is enough where the task is the run, not a second time."""
+    (found,) = judge((many(1, 6, {}), many(1, 6, {0: 5})), margin=0.1)
+    assert found.status is Status.REGRESSION
+    assert found.reasons[0].startswith("the interval is below 0")
+
+
+def test_trajectories_that_are_equal_and_came_out_otherwise_are_not_comparable() -> None:
+    trace = Trace(digest="0" * 32, states="0" * 8, actions="0" * 8)
+    runs = [
+        replace(one, episodes=tuple(replace(r, trace=trace) for r in one.episodes))
+        for one in (many(4, 5, {}), many(4, 5, {0: 5}))
+    ]
+    (found,) = judge((runs[0], runs[1]), margin=0.1)
+    assert found.status is Status.NOT_COMPARABLE
+    assert "s/0#0 went the same way, to the last bit" in found.reasons[0]
+
+
+def test_each_task_has_a_verdict_and_says_what_it_could_have_shown() -> None:
+    pair = (many(3, 10, {2: 5}), many(3, 10, {0: 8, 2: 5}))
+    (found,) = judge(pair, margin=0.3)
+    worst, *others = judge_tasks(found, Rules(margin=0.3))
+    assert (worst.effect.name, worst.status) == ("s/0", Status.REGRESSION)
+    assert worst.p_value == pytest.approx(2**-8)
+    assert {one.status for one in others} == {Status.PASS}  # 0 of 10: -27.8 points at worst
+    assert worst.level == pytest.approx(1 / 32)
+    # Five losses reject at 1 / 32: 10 states lose so many with 80 % at a fall of 7 of 10, not of 6.
+    assert binom.sf(4, 10, 0.6) > 0.8 > binom.sf(4, 10, 0.5)
+    assert [one.detectable for one in (worst, *others)] == [0.6] * 3
+    least = next(n for n in range(4, 99) if binom.sf(4, n, 0.3) >= 0.8)
+    assert [one.needed for one in (worst, *others)] == [least] * 3
+    (alike,) = judge((many(3, 200, {}), many(3, 200, {})), margin=0.3)
+    assert {one.status for one in judge_tasks(alike, Rules(margin=0.3))} == {Status.PASS}
+    (short,) = judge((many(3, 4, {}), many(3, 4, {})), margin=0.3)
+    assert [one.detectable for one in judge_tasks(short, Rules(margin=0.3))] == [None] * 3
 
 
 def test_too_few_episodes_say_how_many_would_do() -> None:
