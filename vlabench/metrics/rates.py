@@ -41,6 +41,7 @@ def success_rate(
     """
     refuse_errors(sum(r.outcome is Outcome.ERROR for r in records), len(records), on_error)
     kept = [r for r in records if on_error == "as-failure" or r.outcome is not Outcome.ERROR]
+    kept.sort(key=lambda r: (r.episode.task_id, r.episode.init_index, r.episode.repeat))
     numbers: dict[tuple[str, int], int] = {}
     states = [
         numbers.setdefault((r.episode.task_id, r.episode.init_index), len(numbers)) for r in kept

@@ -27,12 +27,19 @@ EPISODE = EpisodeSpec(task_id="s/t", init_index=0, scene_seed=0, policy_seed=0)
 
 
 def records(successes: int, n: int, errors: int = 0) -> list[EpisodeRecord]:
-    """`n` episodes that ended, `successes` of them well, and `errors` that broke."""
+    """`n` episodes that ended, `successes` of them well, and `errors` that broke.
+
+    Each has an initial state of its own.
+    """
     outcomes = [Outcome.SUCCESS] * successes + [Outcome.FAILURE] * (n - successes)
-    ended = [EpisodeRecord(episode=EPISODE, outcome=outcome) for outcome in outcomes]
-    return (
-        ended + [EpisodeRecord(episode=EPISODE, outcome=Outcome.ERROR, error="it broke")] * errors
-    )
+    return [
+        EpisodeRecord(
+            episode=replace(EPISODE, init_index=place),
+            outcome=outcome,
+            error="it broke" if outcome is Outcome.ERROR else None,
+        )
+        for place, outcome in enumerate(outcomes + [Outcome.ERROR] * errors)
+    ]
 
 
 def test_a_mean_does_not_depend_on_the_order_of_episodes() -> None:
@@ -65,9 +72,9 @@ def test_intervals_are_the_published_ones(successes: int, n: int, low: float, hi
 
 
 def test_an_interval_worked_by_hand() -> None:
-    # One of one: (1 + z²/2 ± z·sqrt(z²/4)) / (1 + z²) is 1/(1 + z²) to 1; z² = 3.841459.
-    estimate = success_rate(records(1, 1))
-    assert (estimate.low, estimate.high) == (pytest.approx(1 / 4.841459), pytest.approx(1))
+    # Ten of ten: (1 + z²/20 ± z·sqrt(z²/400)) / (1 + z²/10) is 1/(1 + z²/10) to 1; z² = 3.841459.
+    estimate = success_rate(records(10, 10))
+    assert (estimate.low, estimate.high) == (pytest.approx(1 / 1.3841459), pytest.approx(1))
     # With z = 1 (confidence 68.27 %), two of four: (0.5 + 1/8 ± sqrt(1/16 + 1/64)) / 1.25.
     one_sigma = success_rate(records(2, 4), confidence=0.6826894921370859)
     assert one_sigma.low == pytest.approx((0.625 - 0.2795084971874737) / 1.25)
@@ -152,7 +159,7 @@ def test_nothing_is_not_zero() -> None:
 
 def test_an_estimate_says_what_it_is() -> None:
     estimate = success_rate(records(3, 4), confidence=0.9)
-    assert (estimate.n, estimate.method) == (4, "Wilson 90%")
+    assert (estimate.n, estimate.method) == (4, "stratified Wilson 90%")
     assert "initial states and policy draws like these" in estimate.question
 
 
@@ -163,7 +170,49 @@ def test_a_confidence_that_is_no_probability_is_refused(confidence: float) -> No
 
 
 def test_the_label_does_not_claim_certainty() -> None:
-    assert success_rate(records(3, 4), confidence=0.999).method == "Wilson 99.9%"
+    assert success_rate(records(3, 4), confidence=0.999).method == "stratified Wilson 99.9%"
+
+
+def repeated(states: str, repeats: int) -> list[EpisodeRecord]:
+    """Episodes of one task: `10` twice is two states, each met twice, of which one succeeds."""
+    return [
+        replace(one, episode=replace(one.episode, repeat=repeat))
+        for one in (record(place, letter) for place, letter in enumerate(states))
+        for repeat in range(repeats)
+    ]
+
+
+def record(place: int, letter: str) -> EpisodeRecord:
+    outcome = Outcome.SUCCESS if letter == "1" else Outcome.FAILURE
+    return EpisodeRecord(episode=replace(EPISODE, init_index=place), outcome=outcome)
+
+
+def test_repeats_of_one_state_say_nothing_of_others() -> None:
+    estimate = success_rate(repeated("1", 50))
+    assert (estimate.value, estimate.low, estimate.high, estimate.n) == (1, 0, 1, 50)
+
+
+def test_few_states_that_were_met_often_are_few() -> None:
+    """Two states of which one always succeeds: hardly anything is known of such states."""
+    estimate = success_rate(repeated("10", 25))
+    assert estimate.low < 0.06
+    assert estimate.high > 0.94
+    many = success_rate(repeated("10" * 20, 25))
+    once = success_rate(records(20, 40))
+    assert many.high - many.low == pytest.approx(once.high - once.low, rel=0.06)
+
+
+def test_a_task_with_far_fewer_states_keeps_an_interval_of_its_own() -> None:
+    """Nine tasks of 50, all solved, and one of which a single state was seen, and solved.
+
+    By hand: the tenth alone may be solved as rarely as in 5 % of cases, a tenth of the mean.
+    """
+    table = suite(*["1" * 50] * 9, "1")
+    estimate = suite_rate(table)
+    nine = 1 - suite_rate(suite(*["1" * 50] * 9)).low
+    assert estimate.low == pytest.approx(1 - ((0.9 * nine) ** 2 + (0.1 * 0.95) ** 2) ** 0.5)
+    even = suite_rate(suite(*["1" * 50] * 10))
+    assert even.low > 0.99 > 0.91 > estimate.low
 
 
 def suite(*tasks: str, repeats: int = 1, steps: bool = False) -> list[EpisodeRecord]:
