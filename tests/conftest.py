@@ -11,7 +11,7 @@ from vlabench_suites.drawing import gl_backend
 # The same examples every time, so that a test which fails does so for a reason in the change.
 # `make fuzz` looks for others.
 settings.register_profile("same", deadline=None, derandomize=True, print_blob=True)
-settings.register_profile("fuzz", settings.get_profile("same"), derandomize=False)
+settings.register_profile("fuzz", deadline=None, derandomize=False, print_blob=True)
 settings.register_profile(
     "unshrunk",  # as `make mutants` wants it, which asks whether a test fails, and not how simply
     settings.get_profile("same"),

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from vlabench import EpisodeRecord, EpisodeSpec, Outcome
 from vlabench.errors import RecordError
+from vlabench.metrics import points
 from vlabench.metrics.curves import Curve
 from vlabench.metrics.law import fit_law
 from vlabench.metrics.points import PairedPoints
@@ -71,6 +72,12 @@ def described(rng: Rng, rates: NDArray[np.float64], **sizes: int) -> Scaling:
     return scaling_of_runs(found, list(POWERS[: len(rates)]), "samples")
 
 
+@pytest.fixture
+def fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take a fifth of the time for many analyses, as `scripts/coverage` does."""
+    monkeypatch.setattr(points, "_RESAMPLES", 400)
+
+
 def test_points_worked_by_hand() -> None:
     # One task, four states, three points: 1, 3 and 2 of 4 succeed.
     success = np.array([[[1, 0, 0, 0]], [[0, 1, 1, 1]], [[0, 1, 1, 0]]], dtype=bool)
@@ -103,6 +110,7 @@ def test_a_law_without_noise_comes_back() -> None:
     assert a[1] == 0  # errors that grow have no law
 
 
+@pytest.mark.usefixtures("fewer_resamples")
 def test_a_law_with_noise_comes_back_and_its_intervals_hold_it() -> None:
     rng, hits, values, fits = np.random.default_rng(1), [], [], []
     for _ in range(40):
@@ -117,6 +125,7 @@ def test_a_law_with_noise_comes_back_and_its_intervals_hold_it() -> None:
     assert np.mean(fits) >= 0.95
 
 
+@pytest.mark.usefixtures("fewer_resamples")
 def test_the_slope_holds_the_truth_in_19_of_20_cases() -> None:
     rng = np.random.default_rng(2)
     for slope in (0.0, 0.04):
@@ -125,6 +134,7 @@ def test_the_slope_holds_the_truth_in_19_of_20_cases() -> None:
         assert np.mean([e.low <= slope <= e.high for e in found]) >= 0.92
 
 
+@pytest.mark.usefixtures("fewer_resamples")
 @pytest.mark.parametrize("rate", [0.5, 0.97])
 def test_flat_is_no_evidence_of_scaling_in_19_of_20_cases(rate: float) -> None:
     rng = np.random.default_rng(3)
