@@ -126,6 +126,22 @@ def test_a_law_with_noise_comes_back_and_its_intervals_hold_it() -> None:
 
 
 @pytest.mark.usefixtures("fewer_resamples")
+def test_each_number_of_a_law_says_what_it_is_and_how_its_interval_was_found() -> None:
+    rates = 1 - (0.4 * POWERS**-0.7 + 0.25)
+    law = described(np.random.default_rng(1), rates, tasks=5, states=60).law
+    assert law is not None
+    abouts = [estimate.question for estimate in (law.a, law.b, law.c)]
+    assert [about.partition(", in ")[0] for about in abouts] == [
+        "error that more removes, at the smallest N", "exponent", "error that stays",
+    ]  # fmt: skip
+    assert {about.partition(", in ")[2] for about in abouts} == {"error = a N^-b + c"}
+    assert {estimate.method for estimate in (law.a, law.b, law.c)} == {
+        "bootstrap over initial states 95%"
+    }
+    assert {estimate.n for estimate in (law.a, law.b, law.c)} == {300}
+
+
+@pytest.mark.usefixtures("fewer_resamples")
 def test_the_slope_holds_the_truth_in_19_of_20_cases() -> None:
     rng = np.random.default_rng(2)
     for slope in (0.0, 0.04):
