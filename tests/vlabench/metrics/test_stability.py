@@ -459,6 +459,14 @@ def test_times_under_the_start_are_compared_as_shares_of_the_training() -> None:
     assert times_text(curve_ratios(never, one)["under"]).endswith(", unbounded]")
 
 
+def test_curves_of_either_method_have_to_belong_together() -> None:
+    alone = replace(curve("c", 0.1, 0.5), unit="hour")
+    pair = [curve("a", 0.1, 0.5), curve("b", 0.1, 0.4)]
+    for sides in ((pair, [*pair, alone]), ([*pair, alone], pair)):
+        with pytest.raises(RecordError, match="a counts step, c hour"):
+            curve_ratios(*sides)
+
+
 def test_one_curve_has_no_ratio() -> None:
     with pytest.raises(RecordError, match="one curve has no spread"):
         curve_ratios([curve("a", 0.1, 0.5)], [curve("b", 0.1, 0.5)])
