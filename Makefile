@@ -30,7 +30,7 @@ format: setup
 bench: setup  ## how fast: the simulators alone, and with the harness; about 5 minutes
 	.venv/bin/pytest -q tests/benchmarks
 
-fuzz: setup  ## before a release: every property test on many other examples; 10 minutes on two cores
+fuzz: setup  ## before a release: every property test on 30 times as many examples, and others; about 5 minutes
 	.venv/bin/pytest -q -n 2 --dist worksteal -p no:benchmark --ignore=tests/benchmarks -m hypothesis --hypothesis-profile=fuzz
 
 MUTANTS = 100
