@@ -17,7 +17,7 @@ from vlabench import (
     load_policy,
     load_suite,
 )
-from vlabench.errors import DrawingError, RecordError
+from vlabench.errors import DrawingError, RecordError, SettingError
 from vlabench.evaluation import Evaluation, beside, prepare, prepare_again
 from vlabench.plan import PlanRequest
 from vlabench.store import read_run
@@ -176,6 +176,27 @@ def test_the_header_says_what_was_asked_for_and_planned() -> None:
     assert (header.cameras, header.privileged) == ((), False)
     assert header.settings == {"chunk": "4"}
     assert (header.provenance.workers, header.provenance.gl) == (5, "none")
+
+
+def test_a_setting_that_nobody_takes_is_refused_with_who_takes_what() -> None:
+    with pytest.raises(SettingError) as found:
+        prepare("point-reach", "noop", request={"episodes": 1}, settings={"chnk": "1"})
+    assert str(found.value).endswith("suite 'point-reach': nothing; policy 'noop': chunk")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"physics": "slow"}, "suite 'libero-goal': physics='slow', expected one of "),
+        ({"chunk": "slow"}, "policy 'noop': chunk='slow', expected int"),
+    ],
+)
+def test_a_value_that_is_none_is_refused_with_whose_setting_it_is(
+    setting: dict[str, str], message: str
+) -> None:
+    pytest.importorskip("libero")
+    with pytest.raises(SettingError, match=message):
+        prepare("libero-goal", "noop", request={"episodes": 1}, settings=setting)
 
 
 def test_a_policy_that_sees_what_no_robot_sees_is_marked() -> None:

@@ -1,14 +1,17 @@
 """What is run again is compared to the last bit, and where two attempts part is said."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from vlabench import EpisodeRecord, Outcome, ProcessRunner, Run, SerialRunner
+from vlabench import Decision, EpisodeRecord, Outcome, ProcessRunner, Run, RunHeader, SerialRunner
+from vlabench.demos.collect import prepare_recorded
 from vlabench.errors import RecordError, UnknownNameError
-from vlabench.evaluation import prepare
+from vlabench.evaluation import Evaluation, prepare
 from vlabench.record import Ingested, Trace
 from vlabench.verify import film_episode, parting, refuse_ingested, verify_run
 
@@ -141,6 +144,28 @@ def test_what_cannot_be_filmed_is_refused(run: Run, tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"film\.avi: videos are MP4"):
         film_episode(run, run.episodes[0].episode.key, tmp_path / "film.avi")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_episode_that_breaks_now_says_why(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepare_broken(header: RunHeader, **options: Any) -> Evaluation:
+        evaluation = prepare_recorded(header, **options)
+
+        class Broken(type(evaluation.policy)):  # type: ignore[misc]
+            def act(self, *asked: object) -> Decision:
+                raise ArithmeticError("it broke")
+
+        policy = copy(evaluation.policy)
+        policy.__class__ = Broken
+        return replace(evaluation, policy=policy)
+
+    monkeypatch.setattr("vlabench.verify.prepare_recorded", prepare_broken)
+    (found,) = verify_run(run, episodes=1, workers=1)
+    assert found.where == "an error now: ArithmeticError: it broke"
+    with pytest.raises(RecordError, match=r"left#0 could not be filmed: (?s:.*) it broke"):
+        film_episode(run, found.key, tmp_path / "film.mp4")
+    assert not (tmp_path / "film.mp4").exists()
 
 
 def test_a_run_of_another_tool_cannot_be_run_again(run: Run, tmp_path: Path) -> None:
