@@ -287,6 +287,29 @@ def test_a_law_needs_four_points_above_zero() -> None:
     assert at_zero.no_law == "a law takes 4 points above 0, found 3"
 
 
+@pytest.mark.parametrize(
+    ("counts", "excluded", "found"),
+    [
+        ((0, 3, 3), True, False),  # the interval leaves 0 out, the test finds nothing
+        ((1, 5, 4), False, True),
+        ((0, 4, 5), True, True),
+    ],
+)
+def test_success_rises_where_the_interval_and_the_test_say_so_and_not_where_one_does(
+    counts: tuple[int, ...], excluded: bool, found: bool
+) -> None:
+    curve = Curve(
+        name="c",
+        unit="step",
+        steps=(1.0, 2.0, 4.0),
+        success=tuple(count / 5 for count in counts),
+        n=(5,) * 3,
+    )
+    scaling = scaling_of_curve(curve)
+    assert (scaling.slope.low > 0, scaling.p_value < 0.05) == (excluded, found)
+    assert (scaling.trend is Trend.RISES) == (excluded and found)
+
+
 def test_training_steps_are_an_axis_too() -> None:
     steps = (100.0, 200.0, 400.0, 800.0, 1600.0)
     errors = 0.6 * (np.array(steps) / 100) ** -1.0 + 0.1
@@ -347,7 +370,7 @@ def test_what_is_no_axis_is_refused() -> None:
     with pytest.raises(RecordError, match="runs differ in their plan"):
         scaling_of_runs([one, planned], [1, 2], "samples")
     short = replace(other, episodes=other.episodes[1:])
-    with pytest.raises(RecordError, match="not the same episodes have ended"):
+    with pytest.raises(RecordError, match="have ended: 6 at one point, 5 at another;"):
         scaling_of_runs([one, short], [1, 2], "samples")
 
 
