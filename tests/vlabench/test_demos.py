@@ -375,25 +375,25 @@ def places(suite_id: str, protocol: str, task: str, episodes: int, seed: int) ->
 
 @pytest.mark.sim
 @pytest.mark.parametrize(
-    ("suite_id", "task", "protocol", "episodes", "seeds"),
+    ("suite_id", "task", "counts", "seeds"),
     [
-        ("libero-goal", "0", "openvla", 50, [0]),
-        ("libero-object", "3", "openvla", 50, [0]),
-        ("metaworld", "pick-place-v3", "mt50", 20, [0, 1, 2]),
-        ("metaworld", "drawer-open-v3", "mt50", 20, [0, 1, 2]),
+        ("libero-goal", "0", {"openvla": 50, "training": 10}, [0]),  # 50 are all that there are
+        ("libero-object", "3", {"openvla": 50, "training": 10}, [0]),
+        ("metaworld", "pick-place-v3", {"mt50": 20, "training": 20}, [0, 1, 2]),
+        ("metaworld", "drawer-open-v3", {"mt50": 20, "training": 20}, [0, 1, 2]),
     ],
 )
 def test_training_and_evaluation_share_no_initial_state(
-    suite_id: str, task: str, protocol: str, episodes: int, seeds: list[int]
+    suite_id: str, task: str, counts: dict[str, int], seeds: list[int]
 ) -> None:
     pytest.importorskip(suite_id.partition("-")[0])
     found = {
-        rules: [state for seed in seeds for state in places(suite_id, rules, task, episodes, seed)]
-        for rules in (protocol, "training")
+        rules: [state for seed in seeds for state in places(suite_id, rules, task, count, seed)]
+        for rules, count in counts.items()
     }
     for what in range(3):
         evaluated, trained = ({state[what] for state in found[rules]} for rules in found)
-        assert len(trained) == episodes * len(seeds)
+        assert len(trained) == counts["training"] * len(seeds)
         assert not evaluated & trained
 
 

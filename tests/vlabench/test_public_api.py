@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import is_dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -16,6 +17,10 @@ HEAVY = (
     "matplotlib", "rich", "typer", "imageio", "cloudpickle",
 )  # fmt: skip
 HARNESS = Path(vlabench.__file__).parent
+
+
+def module_of(path: Path) -> str:
+    return ".".join(("vlabench", *path.relative_to(HARNESS).with_suffix("").parts))
 
 
 def imported_by(statement: str) -> set[str]:
@@ -35,7 +40,7 @@ def test_importing_vlabench_imports_nothing_else() -> None:
 def test_the_harness_never_imports_a_simulator_torch_or_its_own_suites() -> None:
     skipped = ("bridge", "cli")  # gymnasium and typer are theirs; no simulator is
     modules = [
-        ".".join(("vlabench", *path.relative_to(HARNESS).with_suffix("").parts))
+        module_of(path)
         for path in sorted(HARNESS.rglob("*.py"))
         if path.relative_to(HARNESS).parts[0] not in skipped and path.stem[0] != "_"
     ]
@@ -79,3 +84,17 @@ def test_every_error_is_a_vlabench_error_and_in_the_tree_of_its_module() -> None
     tree = {word for word in tree if word.endswith("Error")}
     assert tree == set(ours)
     assert all(issubclass(value, vlabench.VlabenchError) for value in ours.values())
+
+
+def test_values_are_frozen() -> None:
+    """So that nobody changes what was handed to somebody else; `cli` keeps its own tallies."""
+    values = [
+        kind
+        for path in sorted(HARNESS.rglob("*.py"))
+        if path.relative_to(HARNESS).parts[0] != "cli" and path.stem[0] != "_"
+        for kind in vars(import_module(module_of(path))).values()
+        if isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == module_of(path)
+    ]
+    assert len(values) > 50
+    thawed = [kind.__name__ for kind in values if not kind.__dataclass_params__.frozen]
+    assert [name for name in thawed if not name.startswith("_")] == []

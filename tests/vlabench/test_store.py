@@ -155,6 +155,25 @@ def test_every_record_is_on_disk_when_write_returns(
             assert read_run(path).episodes == tuple(episodes[:count])
 
 
+def test_a_record_is_handed_to_the_disk_itself_before_write_returns(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or it is lost when the machine, and not only this process, goes down."""
+    handed = []
+    fsync = os.fsync
+
+    def handing(descriptor: int) -> None:
+        fsync(descriptor)
+        handed.append((os.fstat(descriptor).st_ino, path.read_bytes()))
+
+    monkeypatch.setattr(os, "fsync", handing)
+    with RunWriter(path, HEADER) as writer:
+        for count in range(3):
+            assert handed[-1] == (path.stat().st_ino, path.read_bytes())
+            assert len(handed) == 1 + count
+            writer.write(record(count))
+
+
 def test_a_line_is_a_json_object_that_says_what_it_is(path: Path) -> None:
     write(path, record(0))
     write(path, record(1))
@@ -717,6 +736,15 @@ def test_a_record_is_read_back_from_where_it_begins_only(path: Path) -> None:
     for place in (-1, 0, int(found.place[0]) + 1, path.stat().st_size):
         with pytest.raises(RecordError, match=f"no record begins at byte {place}"):
             read_record(path, place)
+
+
+def test_a_resumption_is_not_read_back_as_a_record(path: Path) -> None:
+    write(path, record(0))
+    write(path, record(1))
+    place = path.read_bytes().index(b'{"kind": "resumed"')
+    with pytest.raises(RecordError, match=f"at byte {place}, but a resumption"):
+        read_record(path, place)
+    assert read_records(path, read_results(path).table.place.tolist()) == [record(0), record(1)]
 
 
 _MEMORY = """

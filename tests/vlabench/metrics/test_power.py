@@ -93,6 +93,11 @@ def test_impossible_questions_say_why() -> None:
         pairs_needed(0.1, 0.05)
     with pytest.raises(ValueError, match=r"a success rate of 1\.05 is impossible"):
         Question(rate=0.95, effect=0.1)
+    for rates in ((0.5, 1.05), (1.05, 0.5)):
+        with pytest.raises(ValueError, match=r"a success rate of 1\.05 is impossible"):
+            fleiss(*rates)
+    with pytest.raises(ValueError, match="a power of 1 is impossible"):
+        fleiss(0.5, 0.6, power=1)
     with pytest.raises(ValueError, match="a power of 1 is impossible"):
         Question(rate=0.5, effect=0.1, power=1)
     with pytest.raises(ValueError, match="more than 10000000 pairs"):

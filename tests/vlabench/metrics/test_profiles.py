@@ -73,6 +73,18 @@ def test_the_middle_half_worked_by_hand() -> None:
     assert interquartile_mean(scores) == pytest.approx((0.2 + 0.4 + 0.6 + 0.8) / 4)
 
 
+@pytest.mark.parametrize("states", [2, 8])
+def test_two_states_of_all_tasks_join_those_of_each(states: int) -> None:
+    """So that a task which always succeeded does not look certain, nor forget what it did."""
+    scores = resample([np.ones((1, states)), np.zeros((1, states))])
+    strange = 2 / (states + 2)
+    always, never = scores.by_state.mean(axis=(0, 1))
+    assert always == pytest.approx(1 - strange / 2, abs=0.02)
+    assert never == pytest.approx(strange / 2, abs=0.02)
+    assert (scores.states, scores.episodes) == (states, 2 * states)
+    np.testing.assert_array_equal(scores.found, [[1.0, 0.0]])
+
+
 @settings(deadline=None)  # the first call imports scipy
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=60))
 def test_the_middle_half_is_what_scipy_trims_to(counts: list[int]) -> None:

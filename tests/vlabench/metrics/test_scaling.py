@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from vlabench import EpisodeRecord, EpisodeSpec, Outcome
 from vlabench.errors import RecordError
+from vlabench.metrics import points
 from vlabench.metrics.curves import Curve
 from vlabench.metrics.law import fit_law
 from vlabench.metrics.points import PairedPoints
@@ -71,6 +72,12 @@ def described(rng: Rng, rates: NDArray[np.float64], **sizes: int) -> Scaling:
     return scaling_of_runs(found, list(POWERS[: len(rates)]), "samples")
 
 
+@pytest.fixture
+def fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take a fifth of the time for many analyses, as `scripts/coverage` does."""
+    monkeypatch.setattr(points, "_RESAMPLES", 400)
+
+
 def test_points_worked_by_hand() -> None:
     # One task, four states, three points: 1, 3 and 2 of 4 succeed.
     success = np.array([[[1, 0, 0, 0]], [[0, 1, 1, 1]], [[0, 1, 1, 0]]], dtype=bool)
@@ -103,6 +110,7 @@ def test_a_law_without_noise_comes_back() -> None:
     assert a[1] == 0  # errors that grow have no law
 
 
+@pytest.mark.usefixtures("fewer_resamples")
 def test_a_law_with_noise_comes_back_and_its_intervals_hold_it() -> None:
     rng, hits, values, fits = np.random.default_rng(1), [], [], []
     for _ in range(40):
@@ -117,6 +125,23 @@ def test_a_law_with_noise_comes_back_and_its_intervals_hold_it() -> None:
     assert np.mean(fits) >= 0.95
 
 
+@pytest.mark.usefixtures("fewer_resamples")
+def test_each_number_of_a_law_says_what_it_is_and_how_its_interval_was_found() -> None:
+    rates = 1 - (0.4 * POWERS**-0.7 + 0.25)
+    law = described(np.random.default_rng(1), rates, tasks=5, states=60).law
+    assert law is not None
+    abouts = [estimate.question for estimate in (law.a, law.b, law.c)]
+    assert [about.partition(", in ")[0] for about in abouts] == [
+        "error that more removes, at the smallest N", "exponent", "error that stays",
+    ]  # fmt: skip
+    assert {about.partition(", in ")[2] for about in abouts} == {"error = a N^-b + c"}
+    assert {estimate.method for estimate in (law.a, law.b, law.c)} == {
+        "bootstrap over initial states 95%"
+    }
+    assert {estimate.n for estimate in (law.a, law.b, law.c)} == {300}
+
+
+@pytest.mark.usefixtures("fewer_resamples")
 def test_the_slope_holds_the_truth_in_19_of_20_cases() -> None:
     rng = np.random.default_rng(2)
     for slope in (0.0, 0.04):
@@ -125,6 +150,7 @@ def test_the_slope_holds_the_truth_in_19_of_20_cases() -> None:
         assert np.mean([e.low <= slope <= e.high for e in found]) >= 0.92
 
 
+@pytest.mark.usefixtures("fewer_resamples")
 @pytest.mark.parametrize("rate", [0.5, 0.97])
 def test_flat_is_no_evidence_of_scaling_in_19_of_20_cases(rate: float) -> None:
     rng = np.random.default_rng(3)
@@ -261,6 +287,29 @@ def test_a_law_needs_four_points_above_zero() -> None:
     assert at_zero.no_law == "a law takes 4 points above 0, found 3"
 
 
+@pytest.mark.parametrize(
+    ("counts", "excluded", "found"),
+    [
+        ((0, 3, 3), True, False),  # the interval leaves 0 out, the test finds nothing
+        ((1, 5, 4), False, True),
+        ((0, 4, 5), True, True),
+    ],
+)
+def test_success_rises_where_the_interval_and_the_test_say_so_and_not_where_one_does(
+    counts: tuple[int, ...], excluded: bool, found: bool
+) -> None:
+    curve = Curve(
+        name="c",
+        unit="step",
+        steps=(1.0, 2.0, 4.0),
+        success=tuple(count / 5 for count in counts),
+        n=(5,) * 3,
+    )
+    scaling = scaling_of_curve(curve)
+    assert (scaling.slope.low > 0, scaling.p_value < 0.05) == (excluded, found)
+    assert (scaling.trend is Trend.RISES) == (excluded and found)
+
+
 def test_training_steps_are_an_axis_too() -> None:
     steps = (100.0, 200.0, 400.0, 800.0, 1600.0)
     errors = 0.6 * (np.array(steps) / 100) ** -1.0 + 0.1
@@ -321,7 +370,7 @@ def test_what_is_no_axis_is_refused() -> None:
     with pytest.raises(RecordError, match="runs differ in their plan"):
         scaling_of_runs([one, planned], [1, 2], "samples")
     short = replace(other, episodes=other.episodes[1:])
-    with pytest.raises(RecordError, match="not the same episodes have ended"):
+    with pytest.raises(RecordError, match="have ended: 6 at one point, 5 at another;"):
         scaling_of_runs([one, short], [1, 2], "samples")
 
 

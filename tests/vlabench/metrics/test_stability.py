@@ -199,6 +199,34 @@ def test_noise_that_differs_from_seed_to_seed_is_known_less_well() -> None:
     assert relative[1] > 2 * relative[0]
 
 
+def test_noise_that_differs_from_seed_to_seed_is_held_in_most_cases() -> None:
+    rng, hits = np.random.default_rng(13), []
+    truth = 1 / 6  # of p (1 - p), p from one half to 1
+    for _ in range(60):
+        chance = rng.uniform(0.5, 1.0, (5, 1, 1, 1))
+        found = stability_of_runs(runs(rng.random((5, 5, 20, 2)) < chance))
+        estimate = component(found, "sampling").variance
+        assert estimate is not None
+        hits.append(estimate.low <= truth <= estimate.high)
+    assert np.mean(hits) >= 0.8
+
+
+@pytest.mark.parametrize(("shape", "most"), [((1, 10, 10, 3), 1.6), ((3, 10, 10, 2), 3.2)])
+def test_intervals_of_tasks_are_not_much_wider_than_estimates_differ(
+    shape: tuple[int, ...], most: float
+) -> None:
+    rng, values, widths = np.random.default_rng(12), [], []
+    tasks = np.linspace(0.3, 0.9, 10)
+    for _ in range(60):
+        found = stability_of_runs(runs(rng.random(shape) < tasks[:, None, None]))
+        estimate = component(found, "task").variance
+        assert estimate is not None
+        values.append(estimate.value)
+        widths.append(estimate.high - estimate.low)
+    assert np.mean(values) == pytest.approx(tasks.var(ddof=1), rel=0.1)
+    assert 1 < np.mean(widths) / (2 * 1.96 * np.std(values, ddof=1)) < most
+
+
 def test_where_nothing_varies_the_interval_says_what_may_have_been_missed() -> None:
     found = stability_of_runs(runs(np.ones((3, 2, 10, 2), dtype=bool)))
     training = component(found, "training").deviation
@@ -272,7 +300,10 @@ def edited(**changes: object) -> Callable[[Run], Run]:
         (edited(policy_id="q"), "runs of two policies, p and q"),
         (edited(plan_digest="other"), "runs differ in their plan: plan in one, other in another"),
         (edited(protocol="rules@2"), "runs differ in their protocol"),
-        (lambda run: replace(run, episodes=run.episodes[1:]), "not the same episodes have ended"),
+        (
+            lambda run: replace(run, episodes=run.episodes[1:]),
+            "not the same episodes have ended: 4 in the first run, 3 in another;",
+        ),
     ],
 )
 def test_runs_that_do_not_belong_together_are_refused(
@@ -457,6 +488,14 @@ def test_times_under_the_start_are_compared_as_shares_of_the_training() -> None:
     assert curve_ratios(one, never)["under"].value == 0
     assert curve_ratios(never, never)["under"].value == 1
     assert times_text(curve_ratios(never, one)["under"]).endswith(", unbounded]")
+
+
+def test_curves_of_either_method_have_to_belong_together() -> None:
+    alone = replace(curve("c", 0.1, 0.5), unit="hour")
+    pair = [curve("a", 0.1, 0.5), curve("b", 0.1, 0.4)]
+    for sides in ((pair, [*pair, alone]), ([*pair, alone], pair)):
+        with pytest.raises(RecordError, match="a counts step, c hour"):
+            curve_ratios(*sides)
 
 
 def test_one_curve_has_no_ratio() -> None:

@@ -9,21 +9,25 @@ from pathlib import Path
 
 import pytest
 
+from vlabench.errors import RecordError
 from vlabench.metrics.estimate import Estimate
 from vlabench.reports.latex import latex_text, table_latex
 from vlabench.reports.markdown import markdown_of, table_markdown
 from vlabench.reports.model import (
     Cell,
     Column,
+    Figure,
     Finding,
     Report,
     Row,
     Section,
     Table,
+    count_cell,
+    number_cell,
     points_cell,
     rate_cell,
 )
-from vlabench.reports.writing import table_csv
+from vlabench.reports.writing import stale_files, table_csv, write_report
 
 RATE = Estimate(value=0.5, low=0.25, high=0.75, n=8, method="Wilson 95%", question="these tasks")
 LOSS = Estimate(value=-0.125, low=-0.5, high=0.25, n=8, method="Tango 95%", question="these tasks")
@@ -91,6 +95,162 @@ def test_markdown_shows_intervals_blocks_and_what_is_best() -> None:
     whole = markdown_of(REPORT)
     assert whole.startswith("# A report\n\n## Verdicts\n\n- **BETTER** (s v1 under p@1): B is")
     assert f"| results/a.jsonl | `{'ab' * 32}` |" in whole
+
+
+WHOLE = f"""# A report
+
+## Verdicts
+
+- **BETTER** (s v1 under p@1): B is BETTER than A
+
+## s v1 under p@1
+
+Two runs.
+
+### Success of 100 % & more\\_of\\_it
+
+| method | goal | B - A | n |
+| --- | ---: | ---: | ---: |
+| *measured* |  |  |  |
+| ours\\_1 \\| a\\*b | **50.0** [25.0 to 75.0] | -12.5 [-50.0 to +25.0] | 8 |
+| *published: a block* |  |  |  |
+| theirs | - | - | - |
+
+In percent.
+
+## Sources
+
+| results file | SHA-256 |
+| --- | --- |
+| results/a.jsonl | `{"ab" * 32}` |
+"""
+
+
+def test_a_report_in_markdown_is_verdicts_sections_and_sources_with_nothing_else() -> None:
+    assert markdown_of(REPORT) == WHOLE
+    assert markdown_of(Report(title="*")) == "# \\*\n"
+
+
+def test_a_title_that_a_table_has_from_its_section_is_there_once_and_pictures_come_last() -> None:
+    figure = Figure(id="cost", title="Cost", caption="What it [costs].", draw=lambda canvas: None)
+    section = Section(id="s", title=TABLE.title, tables=(TABLE,), figures=(figure,))
+    report = Report(title="R", sections=(section,))
+    found = markdown_of(report, figures="pictures").split("\n\n")
+    assert found[1:] == [
+        "## Success of 100 % & more\\_of\\_it",
+        *table_markdown(TABLE).split("\n\n"),
+        "![What it \\[costs\\].](pictures/cost.png)\n",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("groups", "shown"),
+    [
+        (["", ""], []),
+        (["measured", "measured"], []),  # the only group says nothing
+        (["published: a", "published: a"], ["published: a"]),
+        (["a", "b", "b", "a"], ["a", "b", "a"]),
+        (["", "a"], ["a"]),
+    ],
+)
+def test_markdown_names_a_group_before_its_rows_where_that_says_something(
+    groups: list[str], shown: list[str]
+) -> None:
+    rows = tuple(Row(cells=(Cell(text="x"), Cell(text="1")), group=group) for group in groups)
+    table = Table(id="t", title="T", columns=(Column(name="a"), Column(name="b")), rows=rows)
+    lines = table_markdown(table).splitlines()[2:]
+    assert [line for line in lines if "x" not in line] == [f"| *{name}* |  |" for name in shown]
+    assert len(lines) == len(groups) + len(shown)
+
+
+def test_a_table_in_latex_is_all_of_it_and_nothing_else() -> None:
+    assert table_latex(TABLE).splitlines() == [
+        r"% Success of 100 % & more_of_it",
+        r"% \usepackage{booktabs,graphicx} in the document's preamble, then \input this file.",
+        r"\begin{table}",
+        r"\centering",
+        r"\caption{Success of 100 \% \& more\_of\_it}\label{tab:main}",
+        r"\setlength{\tabcolsep}{4pt}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        r"\begin{tabular}{lrrr}",
+        r"\toprule",
+        r"method & goal & B - A & n \\",
+        r"\midrule",
+        r"\multicolumn{4}{l}{\emph{measured}} \\",
+        r"ours\_1 \textbar{} a{*}b & \textbf{50.0} & -12.5 & 8 \\[-3pt]",
+        r" & \scriptsize 25.0 to 75.0 & \scriptsize -50.0 to +25.0 &  \\[1pt]",
+        r"\midrule",
+        r"\multicolumn{4}{l}{\emph{published: a block}} \\",
+        r"theirs & - & - & - \\",
+        r"\bottomrule",
+        r"\end{tabular}}",
+        r"\par\smallskip{\footnotesize\raggedright In percent.\par}",
+        r"\end{table}",
+    ]
+    assert table_latex(TABLE).endswith("\n")
+
+
+def test_latex_has_a_letter_or_a_question_mark_for_every_character() -> None:
+    assert latex_text("é ž 中 Ω") == "é ž ? ?"
+    assert latex_text("a\n  b\t") == "a b"
+    assert latex_text("±→≥≤τ₉") == (
+        r"\ensuremath{\pm}\ensuremath{\rightarrow}\ensuremath{\geq}\ensuremath{\leq}"
+        r"\ensuremath{\tau}\textsubscript{9}"
+    )
+    assert latex_text("[a]|<b>#$") == r"{[}a]\textbar{}\textless{}b\textgreater{}\#\$"
+
+
+def test_plain_numbers_have_three_digits_and_counts_all() -> None:
+    assert number_cell(1234.5) == Cell(text="1.23e+03", value=1234.5)
+    assert number_cell(0.0) == Cell(text="0", value=0.0)
+    assert count_cell(123456) == Cell(text="123456", value=123456.0)
+    assert count_cell(0) == Cell(text="0", value=0.0)
+    assert number_cell(None) == count_cell(None) == Cell(text="-")
+
+
+def test_a_note_comes_after_what_is_known_and_stands_alone_where_nothing_is() -> None:
+    known = "n = 8; these tasks; "
+    assert rate_cell(RATE, note="by hand").note == f"{known}Wilson 95%; by hand"
+    assert points_cell(LOSS, note="by hand").note == f"{known}Tango 95%; by hand"
+    assert (points_cell(LOSS).value, points_cell(LOSS).note) == (-0.125, f"{known}Tango 95%")
+    for cell in (rate_cell(None, note="not run"), points_cell(None, note="not run")):
+        assert (cell.text, cell.value, cell.interval, cell.note) == ("-", None, "", "not run")
+
+
+def test_two_parts_of_a_report_with_one_id_are_refused() -> None:
+    twice = Section(id="t", title="T", tables=(TABLE,))
+    with pytest.raises(ValueError, match="tables with one id: main"):
+        Report(title="R", sections=(*REPORT.sections, twice))
+    drawn = Figure(id="f", title="F", caption="", draw=lambda canvas: None)
+    with pytest.raises(ValueError, match="figures with one id: f"):
+        Report(title="R", sections=(Section(id="t", title="T", figures=(drawn, drawn)),))
+
+
+def test_the_files_of_a_report_are_those_that_were_asked_for_and_those_to_open_come_first(
+    tmp_path: Path,
+) -> None:
+    names = ["report.html", "report.md", "tables/main.tex", "tables/main.csv"]
+    written = write_report(REPORT, tmp_path / "all", ("csv", "tex", "md", "html"))
+    assert [str(path.relative_to(tmp_path / "all")) for path in written] == names
+    assert written[1].read_text("utf-8") == WHOLE
+    assert written[2].read_text("utf-8") == table_latex(TABLE)
+    assert written[3].read_text("utf-8") == table_csv(TABLE)
+    only = write_report(REPORT, tmp_path / "one", ("csv",))
+    assert [path for path in (tmp_path / "one").rglob("*") if path.is_file()] == only
+    (tmp_path / "file").touch()
+    with pytest.raises(RecordError, match=r"cannot write into .*file"):
+        write_report(REPORT, tmp_path / "file", ("md",))
+
+
+def test_files_of_an_earlier_report_are_found_and_nobody_elses(tmp_path: Path) -> None:
+    earlier = ["report.html", "figures/a.pdf", "figures/b.png", "tables/old.csv", "tables/old.tex"]
+    others = ["notes.md", "tables/notes.txt", "figures/a.svg", "figures/deep/a.png", "main.tex"]
+    for name in (*earlier, *others):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "tables" / "folder.csv").mkdir()
+    written = write_report(REPORT, tmp_path, ("md", "tex"))
+    assert stale_files(tmp_path, written) == sorted(tmp_path / name for name in earlier)
 
 
 def test_csv_has_numbers_and_the_ends_of_intervals() -> None:

@@ -1,8 +1,11 @@
 """The page in a real browser: what it shows, and that it asks nobody for anything."""
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +15,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from vlabench.metrics.estimate import THESE_TASKS, Estimate
 from vlabench.reports import html
-from vlabench.reports.html import VIDEO_BYTES, write_html
+from vlabench.reports.html import VIDEO_BYTES, html_of, write_html
 from vlabench.reports.model import (
     Cell,
     Column,
@@ -298,6 +301,118 @@ def test_the_same_report_gives_the_same_bytes(folder: Path) -> None:
     write_html(example(folder), folder / "again.html")
 
     assert (folder / "again.html").read_bytes() == (folder / "report.html").read_bytes()
+
+
+class Elements(HTMLParser):
+    """Finds what is opened and not closed, or closed and not opened, and what links name."""
+
+    ALONE = ("meta", "link", "input", "br", "img", "path", "use", "rect", "circle", "line")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.wrong: list[str] = []
+        self.names: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.ALONE:
+            self.open.append(tag)
+        self.names += [value or "" for name, value in attrs if name == "id"]
+        self.links += [
+            (value or "")[1:] for name, value in attrs if name == "href" and value != "data:,"
+        ]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+        elif tag not in self.ALONE:
+            self.wrong.append(f"</{tag}> in {self.open}")
+
+
+def test_every_element_is_closed_and_every_link_leads_somewhere(folder: Path) -> None:
+    page = re.sub(r"<svg.*?</svg>", "", (folder / "report.html").read_text("utf-8"), flags=re.S)
+    found = Elements()
+    found.feed(page)
+    assert (found.open, found.wrong) == ([], [])
+    assert set(found.links) >= {"findings", "episodes", "sources", "table-gaps", "figure-bars"}
+    assert set(found.links) <= set(found.names)
+
+
+@pytest.mark.parametrize(
+    ("value", "sorted_by"),
+    [
+        (0.5, "0.5"),
+        (-2, "-2.0"),
+        (0.0, "0.0"),
+        (float("inf"), "Infinity"),
+        (float("-inf"), "-Infinity"),
+        (float("nan"), None),
+        (None, None),
+    ],
+)
+def test_a_number_says_what_it_is_sorted_by_and_words_do_not(
+    value: float | None, sorted_by: str | None
+) -> None:
+    cell = Cell(text="shown", value=value)
+    columns = (Column(name="a"), Column(name="b", kind="number"))
+    table = Table(id="t", title="T", columns=columns, rows=(Row(cells=(cell, cell)),))
+    page = html_of(Report(title="R", sections=(Section(id="s", title="S", tables=(table,)),)))
+    wanted = f'<td class="n" data-v="{sorted_by}">' if sorted_by else '<td class="n">'
+    assert f'<th scope="row">shown</th>{wanted}shown</td>' in re.sub(r"\n\s*", "", page)
+
+
+@pytest.mark.parametrize(
+    ("rates", "shades"),
+    [
+        ((0.0, 0.5, 1.0), ["h0", "h10", "h20"]),
+        ((0.024, 0.026, 1.5), ["h0", "h1", "h20"]),
+        ((-0.5, None, float("nan")), ["h0", "", ""]),
+        ((0.5, 0.5), ["", ""]),  # two columns are no field
+    ],
+)
+def test_a_field_of_rates_has_a_shade_for_every_twentieth(
+    rates: tuple[float | None, ...], shades: list[str]
+) -> None:
+    columns = (Column(name="a"), *(Column(name=str(i), kind="rate") for i in range(len(rates))))
+    cells = (Cell(text="a"), *(Cell(text="r", value=rate) for rate in rates))
+    table = Table(id="t", title="T", columns=columns, rows=(Row(cells=cells),))
+    page = html_of(Report(title="R", sections=(Section(id="s", title="S", tables=(table,)),)))
+    found = re.findall(r'<td class="n ?(h?\d*)"', page)
+    assert found == shades
+
+
+def episodes_of(report: Report) -> list[dict[str, Any]]:
+    """What the page's script is told of its episodes."""
+    begins = '<script type="application/json" id="episode-data">'
+    text = html_of(report).partition(begins)[2].partition("</script>")[0]
+    found: list[dict[str, Any]] = json.loads(text)["episodes"]
+    return found
+
+
+def test_where_two_runs_part_is_said_in_words(folder: Path) -> None:
+    def said(parted: int | None, first: int | None) -> str:
+        one = replace(episode(0, folder), parted=parted, first=first)
+        (found,) = episodes_of(Report(title="R", discordant=(one,)))
+        return str(found["apart"])
+
+    assert said(None, None) == "Where they part is unknown: there are no traces of both."
+    assert said(20, None) == (
+        "Both did the same for 20 control steps, and were never seen to part."
+    )
+    assert said(0, 10) == "Both did the same for 0 control steps, and no longer after 10."
+
+
+def test_episodes_with_one_key_have_addresses_of_their_own(folder: Path) -> None:
+    same = replace(episode(0, folder), key="a b/c#0")
+    report = Report(title="R", discordant=(same, same, episode(1, folder), same))
+    assert [found["id"] for found in episodes_of(report)] == [
+        "episode-a%20b/c%230", "episode-a%20b/c%230~2",
+        "episode-libero-goal/1%230", "episode-a%20b/c%230~3",
+    ]  # fmt: skip
 
 
 def test_nothing_in_the_file_points_elsewhere(folder: Path) -> None:
