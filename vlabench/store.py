@@ -63,6 +63,8 @@ _BLOCK = 1 << 20
 """Bytes that are read at a time: some thousand lines."""
 _MUCH = 100 << 20
 """Bytes that take longer to read than processes to start."""
+_INGESTED = ("format", "sources", "states_known", "unknown")
+"""What every ingested run's header says; the rest is left out where it is empty."""
 _INSIDE = {"scene_seed": "episode", "policy_seed": "episode", "seed": "request"}
 
 
@@ -511,7 +513,8 @@ def _episode(row: Mapping[str, Any], unknown: Sequence[str] = ()) -> EpisodeReco
 def _ingested(row: Mapping[str, Any] | None) -> Ingested | None:
     if row is None:
         return None
-    found = Ingested(**{**row, "unknown": tuple(row["unknown"])})
+    lists = {"unknown": tuple(row["unknown"]), "patterns": tuple(row.get("patterns", ()))}
+    found = Ingested(**{**row, **lists})
     if strange := set(found.unknown) - _NOTHING.keys():
         raise ValueError(f"{', '.join(sorted(strange))} cannot be unknown")
     return found
@@ -527,6 +530,8 @@ def _header_row(header: RunHeader) -> dict[str, Any]:
     row = asdict(header)
     if row["ingested"] is None:  # most runs; their files are as they were before there were others
         del row["ingested"]
+    else:
+        row["ingested"] = {k: v for k, v in row["ingested"].items() if v or k in _INGESTED}
     if not row["planned"]:  # unknown, which is not none
         del row["planned"]
     return _with_nulls(row, header.unknown)

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from vlabench.metrics import OnError, Rules
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
+TaskRows = Annotated[
+    bool, typer.Option("--tasks", help="Print every task, however many there are.")
+]
 SuiteId = Annotated[
     str, typer.Option("--suite", help="Which tasks: see `vlabench list suites`.", metavar="ID")
 ]
