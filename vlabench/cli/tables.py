@@ -103,7 +103,7 @@ def print_run(path: Path, run: Run | Results, *, as_json: bool, all_tasks: bool 
         table.add_row(*_cells("all", sums, header), *_progress_cells(progress, "all"))
     out.print(table)
     if not shown:
-        out.print(f"{len(tasks)} tasks, which --tasks prints")
+        out.print(f"{len(tasks)} tasks: vlabench show --tasks {path}", soft_wrap=True)
     for about, rate in _suite_rates(results.table).items():
         interval = f"{rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}] of n = {rate.n}"
         out.print(f"mean over tasks, {about}: {interval}", markup=False)

@@ -199,6 +199,8 @@ def _guess(path: Path, text: str, asked: Asked) -> Format:
 def _advice(text: str) -> str:
     """Say how a file of an unknown form can be read."""
     if names := table.columns(text):
+        if "rate" in names.lower():
+            return f"; its columns are {names}: rates, and no row an episode"
         return f"; its columns are {names}. Say which is which: --map task=COLUMN,success=COLUMN"
     return (
         "; say how a log's lines are written: --pattern 'Task (?P<task>.+): (?P<success>.+)', or "

@@ -152,7 +152,9 @@ def _task_ids(homes: Iterable[_Home]) -> dict[_Home, str]:
 
 def _plain(text: str) -> str:
     """Return a name that fits on a line: terminals obey control characters, files may hold any."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(text.split())
 
 
 def _record(task_id: str, attempt: Attempt) -> EpisodeRecord:

@@ -11,13 +11,14 @@ import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from vlabench.ingest.found import Asked, Attempt, Found, index, truth, whole
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "suite": ("suite", "task_suite", "task_suite_name", "suite_name", "benchmark",
               "benchmark_name", "task_group"),
-    "task": ("task", "task_name", "env_name", "env_id", "task_description", "task_label",
+    "task": ("task", "task_name", "env", "env_name", "env_id", "task_description", "task_label",
              "instruction", "language_instruction", "task_instruction", "language", "prompt",
              "task_id", "task_idx", "task_index"),
     "number": ("task_id", "task_idx", "task_index"),
@@ -51,7 +52,7 @@ _MANY = 64
 _SUCCESS: Mapping[str, bool | None] = {
     **dict.fromkeys(
         ("true", "1", "1.0", "1,0", "yes", "y", "t", "pass", "passed", "success", "succeeded",
-         "successful", "succ", "solved", "wahr", "vrai", "verdadero", "vero", "✓", "✔", "✅"),
+         "successful", "succ", "solved", "ok", "wahr", "vrai", "verdadero", "vero", "✓", "✔", "✅"),
         True,
     ),
     **dict.fromkeys(
@@ -78,6 +79,7 @@ class Row:
     values: Mapping[str, object]
 
 
+@lru_cache(maxsize=4096)
 def plain_name(name: str) -> str:
     """Return a column's name as `NAMES` has it: `Episode Idx`, `episodeIdx` and so on."""
     name = re.sub(r"\(.*?\)|\[.*?\]", "", name)

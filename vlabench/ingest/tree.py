@@ -22,10 +22,14 @@ _OUTER = {
     "summary", "overall", "stats", "info", "task_stats", "detailed_results", "seeds",
 }  # fmt: skip
 """Keys that name nothing that an episode is of."""
-_LISTS = {
-    "success", "successes", "success_list", "successes_list", "success_flags", "episode_success",
-    "episode_successes", "is_success", "outcomes", "results", "episode_results", "succeeded",
-}  # fmt: skip
+_LISTS = frozenset(("outcomes", "results", "episode_results", "succeeded"))
+_SUCCESS = re.compile(r"(?:^|_)success(?:es)?(?:_|$)")
+_SUMS = frozenset((
+    "total", "totals", "total_episodes", "total_trials", "num_episodes", "num_trials",
+    "n_episodes", "n_trials", "n", "count", "episodes", "trials", "rollouts", "success_rate",
+    "rate", "fail", "fails", "failed", "failure", "failures",
+))  # fmt: skip
+"""Keys beside a success that is a number of them, not one."""
 _WON = re.compile(r"(?:success|successes|successful|succeeded)_(?:episode|trial|rollout|id|idx)\w*")
 _LOST = re.compile(r"(?:fail|fails|failure|failures|failed)_(?:episode|trial|rollout|id|idx)\w*")
 _NO_TASK = re.compile(r"(?:.*_)?(?:id|idx|index|indice|reward|return|step|seed|rank|rate|length)s?")
@@ -150,6 +154,8 @@ class _Walk:
         placed = self._has(scalars, "episode") or self._has(scalars, "init")
         known = placed or self._has(scalars, "task")
         if self._has(scalars, "success"):
+            if not placed and {plain_name(name) for name in scalars} & _SUMS:
+                return False
             return known or not any(_holds_objects(child) for child in node.values())
         if not known:
             return False
@@ -184,8 +190,13 @@ class _Walk:
         return [dict(zip(columns, row, strict=True)) for row in cells]
 
     def _is_list(self, key: str, value: Any) -> bool:
-        named = key == self._said if self._said else plain_name(key) in _LISTS
-        return named and _is_outcomes(value)
+        if not isinstance(value, list):
+            return False
+        name = plain_name(key)
+        if self._said:
+            return key == self._said and _is_outcomes(value)
+        named = name in _LISTS or (_SUCCESS.search(name) and not _WON.fullmatch(name))
+        return bool(named) and _is_outcomes(value)
 
     def _named_lists(self, node: _Object) -> set[str]:
         """Return the keys that are names of tasks, with lists of outcomes, if all are."""
@@ -307,11 +318,11 @@ def _holds_objects(value: Any) -> bool:
 
 def _nothing(values: Sequence[tuple[str, Any]]) -> str:
     """Say what is there instead of episodes."""
-    keys = dict.fromkeys(key for _, value in values for key in _keys(value))
-    rates = [
-        key for key in keys if re.search(r"rate|percent|accuracy|mean|avg|average", key.lower())
-    ]
-    counts = [key for key in keys if re.search(r"success|episodes|total|^n$", key.lower())]
+    pairs = [pair for _, value in values for pair in _pairs(value)]
+    keys = dict.fromkeys(key for key, _ in pairs)
+    numbers = dict.fromkeys(key for key, value in pairs if isinstance(value, int | float))
+    rates = [key for key in numbers if re.search(r"rate|percent|accuracy|mean|av(?:g|erage)", key)]
+    counts = [key for key in numbers if re.search(r"success|episodes|total|^n$", key)]
     if rates or counts:
         return (
             f"holds sums ({listed((rates or counts)[:3])}) and no episodes, expected a row an "
@@ -323,11 +334,11 @@ def _nothing(values: Sequence[tuple[str, Any]]) -> str:
     )
 
 
-def _keys(value: Any, depth: int = 4) -> Iterator[str]:
+def _pairs(value: Any, depth: int = 4) -> Iterator[tuple[str, Any]]:
     if depth and isinstance(value, dict):
-        yield from value
-        for child in value.values():
-            yield from _keys(child, depth - 1)
+        for key, child in value.items():
+            yield key, child
+            yield from _pairs(child, depth - 1)
     elif depth and isinstance(value, list):
         for child in value[:20]:
-            yield from _keys(child, depth - 1)
+            yield from _pairs(child, depth - 1)
