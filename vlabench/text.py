@@ -90,10 +90,14 @@ def column_names(text: str) -> tuple[str, ...]:
     return tuple(first) if len(first) > 1 else ()
 
 
-def read_grid(text: str) -> Grid:
+def read_grid(text: str, *, short: bool = False) -> Grid:
     """Read a table: commas, semicolons, tabs or bars between cells, any line ends.
 
     Empty lines are no rows. Cells lose the blanks around them.
+
+    Args:
+        text: The table.
+        short: Whether a row may have too few cells, as the last one while it is being written.
 
     Raises:
         ValueError: If there is no first line with names, a name is there twice, or a row has
@@ -107,7 +111,10 @@ def read_grid(text: str) -> Grid:
             raise ValueError(
                 f"column {twice[0]!r} is there twice, expected each once; rename or drop one"
             )
-        rows = tuple((number, _row(number, cells, len(names))) for number, cells in lines)
+        rows = tuple(
+            (number, _row(number, cells + [""] * (short * (len(names) - len(cells))), len(names)))
+            for number, cells in lines
+        )
     except csv.Error as error:
         raise ValueError(f"is no table of cells: {error}") from error
     if not names:
