@@ -32,8 +32,8 @@ Tasks = Annotated[
     str,
     typer.Option(
         "--tasks",
-        help="Which tasks: globs over task ids or over the part after the slash, "
-        "separated by commas.",
+        help="Which tasks: globs over task ids or over the part after the slash, or a subset that "
+        "papers report, such as Meta-World's mt10; separated by commas.",
         metavar="GLOB",
     ),
 ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlabench.cli.options import Json, OnErrorOption
+from vlabench.drawing import figure_class
 from vlabench.errors import RecordError
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def write_profiles(found: Mapping[str, "Profile"], folder: Path, title: str) -> 
     table, picture = folder / "profile.csv", folder / "profile.png"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with table.open("w", newline="") as file:
+        with table.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(_COLUMNS)
             for policy, each in found.items():
@@ -170,7 +171,7 @@ def _columns(found: "Profile") -> dict[str, object]:
 
 def _draw(found: Mapping[str, "Profile"], path: Path, title: str) -> bool:
     try:
-        from matplotlib.figure import Figure
+        figure_type = figure_class()
     except ImportError:
         print(
             "vlabench: no picture: matplotlib is not installed. Install it with: pip install "
@@ -178,7 +179,7 @@ def _draw(found: Mapping[str, "Profile"], path: Path, title: str) -> bool:
             file=sys.stderr,
         )
         return False
-    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+    figure = figure_type(figsize=(6.4, 4.6), layout="constrained")
     axes = figure.subplots()
     for number, (policy, each) in enumerate(found.items()):
         colour = f"C{number % 10}"
