@@ -92,7 +92,7 @@ def test_recipes_are_listed(tmp_path: Path) -> None:
 
 def test_a_training_that_is_done_has_its_checkpoint_though_it_cannot_draw(tmp_path: Path) -> None:
     (tmp_path / "out" / "curves.png").mkdir(parents=True)  # no picture can be written there
-    quick = [*QUICK, "--set", "training.steps=5", "--out", "out"]
+    quick = [*QUICK, "--out", "out"]
     done = vlabench("train", "sft-point-reach", *quick, cwd=tmp_path)
     assert done.returncode != 0
     assert (tmp_path / "out" / "checkpoint").is_dir()
