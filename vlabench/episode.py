@@ -24,5 +24,26 @@ class EpisodeSpec:
     @property
     def key(self) -> str:
         """Name of this episode, the same in every run of the plan."""
-        repeat = f"r{self.repeat}" if self.repeat else ""
-        return f"{self.task_id}#{self.init_index}{repeat}"
+        return f"{self.task_id}#{self._place}"
+
+    @property
+    def file_stem(self) -> str:
+        """The same as the name of a file."""
+        return f"{file_name(self.task_id)}-{self._place}"
+
+    @property
+    def _place(self) -> str:
+        return f"{self.init_index}{f'r{self.repeat}' if self.repeat else ''}"
+
+
+def file_name(task_id: str) -> str:
+    """Return a task's id as the name of a file or folder.
+
+    The slash behind the suite becomes a hyphen; signs behind it that a file's name cannot keep, or
+    that would make two names one, are written as in URLs.
+    """
+    suite, slash, name = task_id.partition("/")
+    return suite + slash.replace("/", "-") + "".join(_KEPT.get(sign, sign) for sign in name)
+
+
+_KEPT = {sign: f"%{ord(sign):02X}" for sign in "%/#\\\0"}

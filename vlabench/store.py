@@ -474,7 +474,7 @@ def _header(path: Path, line: bytes) -> RunHeader:
         ingested = _ingested(content.pop("ingested", None))
         if ingested:
             content = _without_nulls(content, ingested.unknown)
-        return RunHeader(
+        header = RunHeader(
             ingested=ingested,
             planned=_planned(content.pop("planned", {})),
             request=PlanRequest(**content.pop("request")),
@@ -485,6 +485,7 @@ def _header(path: Path, line: bytes) -> RunHeader:
             ),
             **content,
         )
+        return msgspec.convert(asdict(header), RunHeader)  # which says what is of another type
     except (KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{path}:1 is not a header of this format: {error}") from error
 

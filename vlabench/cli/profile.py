@@ -12,6 +12,7 @@ import typer
 from vlabench.cli.options import Json, OnErrorOption
 from vlabench.drawing import figure_class
 from vlabench.errors import RecordError
+from vlabench.text import plain_cell
 
 if TYPE_CHECKING:
     from vlabench.metrics.estimate import Estimate
@@ -91,7 +92,7 @@ def write_profiles(found: Mapping[str, "Profile"], folder: Path, title: str) -> 
             for policy, each in found.items():
                 for tau, share in zip(each.taus, each.above, strict=True):
                     ends = (f"{v:.6g}" for v in (share.value, share.low, share.high))
-                    writer.writerow([policy, each.runs, share.n, f"{tau:g}", *ends])
+                    writer.writerow([plain_cell(policy), each.runs, share.n, f"{tau:g}", *ends])
         drawn = _draw(found, picture, title)
     except OSError as error:
         raise RecordError(f"cannot write into {folder}: {error.strerror}") from error
