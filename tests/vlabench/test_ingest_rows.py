@@ -152,6 +152,27 @@ JSONS = {
         jsonl(*({"task": "a", "ep": n, "info": {"success": n == 1}} for n in range(2))),
         {"unknown/a": "FS"},
     ),
+    "what a run was, beside its tasks": (
+        {"config": {"task_suite_name": "libero_10", "seed": 7}, "per_task_results": [
+            {"task_id": 0, "task_description": "a", "episodes": 2, "successes": 1,
+             "episode_results": [{"episode": 0, "success": True}, {"episode": 1, "success": False}]}
+        ], "summary": {"total_episodes": 2}},
+        {"libero_10/a": "SF"},
+    ),
+    "sums and episodes": (
+        {"task_suite_name": "s", "tasks": [{"task_id": 0, "task_name": "a", "successes": 1}],
+         "episodes": [{"task_id": 0, "task_name": "a", "episode_idx": 0, "success": True}]},
+        {"s/a": "S"},
+    ),
+    "tasks by number, with their sentences": (
+        {"goal": {"0": {"task_description": "a", "success": [True, False]},
+                  "1": {"task_description": "b", "success": [True]}}},
+        {"goal/a": "SF", "goal/b": "S"},
+    ),
+    "a run under several seeds": (
+        {"seeds": {"0": {"pick": [1, 0]}, "1": {"pick": [1, 1]}}, "seed_2": {"pick": [0, 1]}},
+        {"unknown/pick": "SSFFSS"},
+    ),
     "an answer around the rows": (
         {"success": True, "results": [{"task": "a", "success": False, "episode": 0}]},
         {"unknown/a": "F"},
@@ -225,6 +246,11 @@ LOGS = {
         "Task 3, Episode 2/10: success=True\nTask 3, Episode 3/10: success=False\n",
         {"unknown/3": "SF"},
     ),
+    "a line an episode, counted from 0": (
+        "INFO suite=libero_10 task=3 episode=0 success=True return=1.0 length=90\n"
+        "INFO suite=libero_10 task=3 episode=1 success=False return=0.0 length=520\n",
+        {"libero_10/3": "SF"},
+    ),
     "two tasks with one sentence": (
         "Task suite: s\nTask: a\nStarting episode 1...\nSuccess: True\nTask: a\n"
         "Starting episode 2...\nSuccess: False\nTask: a\nStarting episode 1...\nSuccess: True\n"
@@ -270,6 +296,8 @@ def test_logs_are_read_through_what_terminals_do_to_them(name: str, tmp_path: Pa
         ('{"task": "a", "success": true, "success": false}', "key 'success' is there twice"),
         ('{"task": "a", "success": true}\n{"task": \n{"task": "a", "success": true}\n',
          "begins like JSON and is not"),
+        ({"pi0": {"goal": {"a": [1]}}, "pi05": {"goal": {"a": [0]}}},
+         "several policies, pi0, pi05; say --policy"),
         ("hello there\n", "say how a log's lines are written: --pattern"),
     ],
 )  # fmt: skip

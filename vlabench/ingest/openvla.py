@@ -12,17 +12,19 @@ their episodes' numbers, which begin again.
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from vlabench.ingest.found import Attempt, Found, index
 from vlabench.ingest.lines import messages
 
 _BEFORE = r"(?:^|[\s\]:|>])"
-_SUITE = re.compile(_BEFORE + r"Task suite: ([^\s,]+)")
+_SUITE = re.compile(_BEFORE + r"(?:Task suite: |suite=)([^\s,]+)")
 """Scripts made from OpenVLA's write more behind it, some after a comma."""
 _INLINE = re.compile(
     _BEFORE + r"Task(?:[_ ]?id)?[ =:#]*(?P<task>[\w.-]+)[,:;|]?\s+(?:Episode|Trial|Rollout)[ =#]*"
-    r"(?P<episode>\d+)(?:\s*/\s*\d+)?\s*[,:;|-]+\s*(?:(?:Result|Outcome|Success)\s*[:=]\s*)?"
+    r"(?P<episode>\d+)(?:\s*/\s*\d+)?(?:\s*[,:;|-]+\s*|\s+(?=\w+\s*[:=]))"
+    r"(?:(?:Result|Outcome|Success)\s*[:=]\s*)?"
     r"(?P<success>success|succeeded|true|fail(?:ure|ed)?|false)\b",
     re.IGNORECASE,
 )
@@ -122,14 +124,18 @@ def read(text: str) -> Found:
     Raises:
         ValueError: If its lines contradict each other: then some are missing.
     """
-    reader, suites = _Reader(), dict[str, None]()
+    reader, inline, suites = _Reader(), list[Attempt](), dict[str, None]()
     for number, line in messages(text):
         if found := _SUITE.search(line):
             suites[found[1]] = None
-        elif found := _INLINE.search(line):
-            reader.task, reader.number = found["task"], ""
-            reader.index = index(int(found["episode"]) - 1, f"the episode of line {number}")
-            reader.end(success=found["success"].lower() in _WON, line=number)
+        if found := _INLINE.search(line):
+            inline.append(
+                Attempt(
+                    task=found["task"],
+                    index=index(int(found["episode"]), f"the episode of line {number}"),
+                    success=found["success"].lower() in _WON,
+                )
+            )
         elif found := _START.search(line):
             reader.start(int(found[2]), found[1], number)
         elif found := _TASK.search(line):
@@ -138,22 +144,34 @@ def read(text: str) -> Found:
             reader.error = found[1] or "an exception without a text"
         elif found := _SUCCESS.search(line):
             reader.end(success=found[1] == "True", line=number)
-        elif (found := _COUNT.search(line)) and int(found[1]) != len(reader.attempts):
-            raise ValueError(
-                f"line {number} counts {found[1]} episodes, the log has {len(reader.attempts)}; "
-                "expected a whole log of one run"
-            )
+        elif found := _COUNT.search(line):
+            _check_count(int(found[1]), len(reader.attempts) + len(inline), number)
         else:
             _see_states(reader, line)
     if len(suites) > 1:
         raise ValueError(f"the log is of several suites, {', '.join(sorted(suites))}; split it")
     return Found(
         format="openvla",
-        attempts=tuple(reader.attempts),
+        attempts=(*reader.attempts, *_from_zero(inline)),
         states_known=reader.known,
         missing="" if reader.known else "the log says that they are not LIBERO's own, in order",
         suite=next(iter(suites), None),
     )
+
+
+def _check_count(said: int, found: int, line: int) -> None:
+    if said != found:
+        raise ValueError(
+            f"line {line} counts {said} episodes, the log has {found}; expected a whole log of one "
+            "run"
+        )
+
+
+def _from_zero(attempts: Sequence[Attempt]) -> Iterator[Attempt]:
+    """Yield episodes numbered from 0, whether the log counts from there or from 1."""
+    first = min((attempt.index for attempt in attempts), default=0)
+    for attempt in attempts:
+        yield replace(attempt, index=attempt.index - (first > 0))
 
 
 _WON = ("success", "succeeded", "true")

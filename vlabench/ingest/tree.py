@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from vlabench.ingest.found import Asked, Found
@@ -19,9 +20,14 @@ _OUTER = {
     "episodes", "episode", "per_episode", "episode_results", "rollouts", "trials", "data",
     "records", "rows", "eval", "evals", "evaluation", "evaluations", "metrics", "details", "all",
     "runs", "items", "entries", "outcomes", "suites", "per_suite", "benchmarks", "samples", "logs",
-    "summary", "overall", "stats", "info", "task_stats", "detailed_results", "seeds",
+    "summary", "overall", "stats", "info", "task_stats", "detailed_results",
 }  # fmt: skip
 """Keys that name nothing that an episode is of."""
+_ABOUT = frozenset((
+    "config", "cfg", "eval_config", "args", "params", "settings", "meta", "metadata", "info",
+    "run", "run_info", "env", "policy", "model", "checkpoint",
+))  # fmt: skip
+"""Objects that say something of all that stands beside them."""
 _LISTS = frozenset(("outcomes", "results", "episode_results", "succeeded"))
 _SUCCESS = re.compile(r"(?:^|_)success(?:es)?(?:_|$)")
 _SUMS = frozenset((
@@ -34,6 +40,9 @@ _WON = re.compile(r"(?:success|successes|successful|succeeded)_(?:episode|trial|
 _LOST = re.compile(r"(?:fail|fails|failure|failures|failed)_(?:episode|trial|rollout|id|idx)\w*")
 _NO_TASK = re.compile(r"(?:.*_)?(?:id|idx|index|indice|reward|return|step|seed|rank|rate|length)s?")
 _NUMBERED = re.compile(r"(?:episode|ep|trial|rollout)?[\s_-]*(\d{1,9})", re.IGNORECASE)
+_TASK = re.compile(r"(?:task)?[\s_-]*(\d{1,9})", re.IGNORECASE)
+_SEED = re.compile(r"seed[\s_=-]*(\d{1,9})", re.IGNORECASE)
+_SEEDS = ("seeds", "per_seed", "by_seed")
 _INHERITED = ("suite", "task", "number", "policy")
 """What an object says of all episodes in it; its steps, say, are not those of each."""
 
@@ -209,21 +218,30 @@ class _Walk:
 
     def _row(self, where: str, own: _Object, context: _Object, path: tuple[str, ...]) -> Row:
         values = {**context, **own}
-        keys, roles = list(path), self._roles(values)
+        keys, seed = _without_seed(path)
+        if seed is not None:
+            values.setdefault("run_seed", seed)
+        roles = self._roles(values)
         inner = not roles & {"init", "episode"} and ("task" in roles or len(keys) > 1)
         if keys and inner and (numbered := _NUMBERED.fullmatch(keys[-1])):
             values["episode"] = int(numbered[1])
             keys.pop()
         if keys and "task" not in roles:
             values["task"] = keys.pop()
-        if keys and "suite" not in roles:
-            values["suite"] = keys.pop()
+        elif keys and "number" not in roles and (numbered := _TASK.fullmatch(keys[-1])):
+            values["task_id"] = int(numbered[1])
+            keys.pop()
+        for role in ("suite", "policy"):
+            if keys and role not in roles:
+                values[role] = keys.pop()
         return Row(where=where, values=values)
 
     def _inherited(self, own: _Object) -> dict[str, Any]:
         """Return what an object says of all the episodes in it; its seed is the run's."""
         found = {}
         for name, value in own.items():
+            if "." in name and plain_name(name.partition(".")[0]) not in _ABOUT:
+                continue
             roles = self._roles([name])
             if not roles or roles & set(_INHERITED):
                 found[name] = value
@@ -245,6 +263,18 @@ class _Walk:
                 )
             found |= self._known[name]
         return found
+
+
+def _without_seed(path: Sequence[str]) -> tuple[list[str], int | None]:
+    """Return the keys that name something, and the seed of the run that they say."""
+    keys, seed = list[str](), None
+    for before, key in pairwise(("", *path)):
+        bare = plain_name(before) in _SEEDS and _NUMBERED.fullmatch(key)
+        if found := _SEED.fullmatch(key) or bare:
+            seed = int(found[1])
+        elif plain_name(key) not in _SEEDS:
+            keys.append(key)
+    return keys, seed
 
 
 def _matching(node: _Object, mark: re.Pattern[str]) -> list[Any] | None:
