@@ -188,11 +188,11 @@ def _begin_task(reader: _Reader, number: str | None, sentence: str) -> None:
 def _see_states(reader: _Reader, line: str) -> None:
     """Take in what a line says about initial states."""
     if found := _LISTED.search(line):
-        reader.states = tuple(int(part) for part in found[1].split(","))
+        reader.states = tuple(index(int(part), line[:80]) for part in found[1].split(","))
     elif _OTHER_STATES.search(line):
         reader.known = False
     elif found := _NUMBERED.search(line):
         if reader.index is None:
             reader.known = False
         else:
-            reader.state = int(found[1])
+            reader.state = index(int(found[1]), line[:80])
