@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vlabench.errors import RecordError
 from vlabench.metrics.curves import Curve
-from vlabench.text import Grid, decode, read_grid
+from vlabench.text import column_names, decode, read_grid
 
 _CLOCKS = (
     "",
@@ -32,14 +32,19 @@ def read_curve(path: Path, column: str = "success") -> Curve:
         RecordError: If the file cannot be read, has no such column, or holds no finite numbers
             there; or if episodes are no whole number, 1 or more.
     """
-    grid = _grid(path)
-    step = _steps(grid.names)
-    if not column or column == step or column not in grid.names:
-        some = ", ".join(name[:30] for name in grid.names[:8]) + ", ..." * (len(grid.names) > 8)
+    text = _text(path)
+    names = column_names(text)
+    step = _steps(names)
+    if not column or column == step or column not in names:
+        some = ", ".join(name[:30] for name in names[:8]) + ", ..." * (len(names) > 8)
         raise RecordError(
             f"{path} has no column {column!r} beside its steps; found {some or 'nothing'}. "
             "Expected a CSV file whose first column counts steps; --column names another"
         )
+    try:
+        grid = read_grid(text, short=True)
+    except ValueError as error:
+        raise RecordError(f"cannot read {path}: it {error}") from error
     rows = [dict(zip(grid.names, cells, strict=True)) for _, cells in grid.rows]
     if grid.delimiter != ",":
         rows = [{name: cell.replace(",", ".") for name, cell in row.items()} for row in rows]
@@ -55,9 +60,9 @@ def read_curve(path: Path, column: str = "success") -> Curve:
     )
 
 
-def _grid(path: Path) -> Grid:
+def _text(path: Path) -> str:
     try:
-        return read_grid(decode(path.read_bytes()), short=True)
+        return decode(path.read_bytes())
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
@@ -66,12 +71,12 @@ def _grid(path: Path) -> Grid:
 
 def _steps(names: Sequence[str]) -> str:
     """Return the column that counts steps."""
-    if names[0].lower() in _CLOCKS:
+    if names and names[0].lower() in _CLOCKS:
         for known in _STEPS:
             for name in names[1:]:
                 if name.lower() == known:
                     return name
-    return names[0]
+    return names[0] if names else ""
 
 
 def _numbers(path: Path, rows: list[dict[str, str]], column: str) -> tuple[float, ...]:
