@@ -65,6 +65,10 @@ TABLES = {
         '\n\ntask, success\n"a, b", yes\n,\n\n',
         {"unknown/a, b": "S"},
     ),
+    "numpy's truths, and floats": (
+        "task,success\npick,np.True_\npick,0.00\n",
+        {"unknown/pick": "SF"},
+    ),
     "a delimiter at every end": ("task,success,\npick,1,\n", {"unknown/pick": "S"}),
     "one task under two perturbations": (
         "task,perturbation,episode,success\npick,light,0,1\npick,camera,0,0\n",
@@ -172,6 +176,11 @@ JSONS = {
     "a run under several seeds": (
         {"seeds": {"0": {"pick": [1, 0]}, "1": {"pick": [1, 1]}}, "seed_2": {"pick": [0, 1]}},
         {"unknown/pick": "SSFFSS"},
+    ),
+    "ManiSkill's episodes": (
+        {"episodes": [{"episode_id": 0, "episode_seed": 5, "success": True, "elapsed_steps": 30}],
+         "env_info": {"env_id": "PickCube-v1", "max_episode_steps": 50}},
+        {"unknown/PickCube-v1": "S"},
     ),
     "an answer around the rows": (
         {"success": True, "results": [{"task": "a", "success": False, "episode": 0}]},

@@ -29,13 +29,15 @@ NAMES: Mapping[str, tuple[str, ...]] = {
                 "episode_num", "ep", "ep_idx", "trial", "trial_idx", "trial_index", "trial_id",
                 "rollout", "rollout_idx", "rollout_index", "rollout_id", "episode_id"),
     "repeat": ("repeat", "repetition", "repeat_idx", "repeat_index"),
-    "seed": ("scene_seed", "seed", "eval_seed", "env_seed", "environment_seed", "reset_seed"),
+    "seed": ("scene_seed", "seed", "eval_seed", "env_seed", "environment_seed", "reset_seed",
+             "episode_seed"),
     "run_seed": ("run_seed", "root_seed", "base_seed", "global_seed"),
     "success": ("success", "is_success", "succeeded", "successful", "success_flag",
                 "task_success", "episode_success", "eval_success", "passed", "outcome", "result",
                 "status"),
     "steps": ("steps", "num_steps", "n_steps", "nsteps", "episode_length", "episode_len",
-              "ep_len", "length", "episode_steps", "step_count", "total_steps", "timesteps"),
+              "ep_len", "length", "episode_steps", "step_count", "total_steps", "timesteps",
+              "elapsed_steps"),
     "error": ("error", "exception", "error_message", "traceback"),
     "policy": ("policy", "policy_name", "policy_id", "model", "model_name", "method", "agent",
                "checkpoint", "ckpt"),
@@ -51,13 +53,13 @@ _MANY = 64
 """Values of a column that groups nothing, since there are too many."""
 _SUCCESS: Mapping[str, bool | None] = {
     **dict.fromkeys(
-        ("true", "1", "1.0", "1,0", "yes", "y", "t", "pass", "passed", "success", "succeeded",
+        ("true", "np.true_", "1", "1,0", "yes", "y", "t", "pass", "passed", "success", "succeeded",
          "successful", "succ", "solved", "ok", "wahr", "vrai", "verdadero", "vero", "✓", "✔", "✅"),
         True,
     ),
     **dict.fromkeys(
-        ("false", "0", "0.0", "0,0", "no", "n", "f", "fail", "failed", "failure", "unsuccessful",
-         "unsolved", "falsch", "faux", "falso", "✗", "✘", "❌"),
+        ("false", "np.false_", "0", "0,0", "no", "n", "f", "fail", "failed", "failure",
+         "unsuccessful", "unsolved", "falsch", "faux", "falso", "✗", "✘", "❌"),
         False,
     ),
     **dict.fromkeys(("", "nan", "na", "n/a", "none", "null", "<na>", "error", "-"), None),
@@ -160,9 +162,10 @@ def outcome(value: object, what: str) -> bool | None:
     word = text_of(value).lower()
     if word in _SUCCESS:
         return _SUCCESS[word]
-    if isinstance(value, bool | int | float):
-        return truth(value, what)
-    raise ValueError(f"{what} is {value!r}, expected true or false")
+    try:
+        return truth(float(word), what)
+    except ValueError:
+        raise ValueError(f"{what} is {value!r}, expected true or false") from None
 
 
 def text_of(value: object) -> str:
@@ -265,7 +268,7 @@ class _Reading:
         name = self.columns["success"]
         success = outcome(row.values.get(name), f"{row.where}: {name}")
         error = self._text(row, "error")
-        if error.lower() not in _NOTHING | {"false", "0", "ok"}:
+        if error.lower() not in _NOTHING | {"false", "0", "ok", "no", "-"}:
             return None, error
         return success, f"{row.where} says no outcome" if success is None else None
 

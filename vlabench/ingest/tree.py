@@ -25,7 +25,7 @@ _OUTER = {
 """Keys that name nothing that an episode is of."""
 _ABOUT = frozenset((
     "config", "cfg", "eval_config", "args", "params", "settings", "meta", "metadata", "info",
-    "run", "run_info", "env", "policy", "model", "checkpoint",
+    "run", "run_info", "env", "env_info", "policy", "model", "checkpoint",
 ))  # fmt: skip
 """Objects that say something of all that stands beside them."""
 _LISTS = frozenset(("outcomes", "results", "episode_results", "succeeded"))
