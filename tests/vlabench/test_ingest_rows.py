@@ -182,6 +182,9 @@ JSONS = {
          "env_info": {"env_id": "PickCube-v1", "max_episode_steps": 50}},
         {"unknown/PickCube-v1": "S"},
     ),
+    "an episode that broke and says no more": (
+        jsonl(EPISODES[0], {"task": "a", "error": "EGL"}), {"unknown/a": "SE"}
+    ),
     "an answer around the rows": (
         {"success": True, "results": [{"task": "a", "success": False, "episode": 0}]},
         {"unknown/a": "F"},
@@ -260,6 +263,11 @@ LOGS = {
         "INFO suite=libero_10 task=3 episode=1 success=False return=0.0 length=520\n",
         {"libero_10/3": "SF"},
     ),
+    "tasks by number alone": (
+        "Starting task=0 episode=1 ...\nSuccess: True\nStarting task=1 episode=1 ...\n"
+        "Success: False\nStarting task=1 episode=2 ...\nSuccess: True\n",
+        {"unknown/0": "S", "unknown/1": "FS"},
+    ),
     "two tasks with one sentence": (
         "Task suite: s\nTask: a\nStarting episode 1...\nSuccess: True\nTask: a\n"
         "Starting episode 2...\nSuccess: False\nTask: a\nStarting episode 1...\nSuccess: True\n"
@@ -300,6 +308,7 @@ def test_logs_are_read_through_what_terminals_do_to_them(name: str, tmp_path: Pa
          r"holds sums \(success_rate\) and no episodes"),
         ({"tasks": {"a": {"successes": 40, "episodes": 50}}}, "holds sums"),
         ({"Camera": {"success": 1, "total": 1}}, "holds sums"),
+        ({"tasks": ["a", "b"], "success_rates": [1.0, 0.0]}, r"holds sums \(success_rates\)"),
         (jsonl({"env": "a", "n_trial": 0, "done": True}), "--map task=KEY,success=KEY"),
         (jsonl(EPISODES[0], {"task": "a", "episode": 1}), "line 2 is an episode that says no"),
         ('{"task": "a", "success": true, "success": false}', "key 'success' is there twice"),
@@ -378,6 +387,12 @@ def test_a_log_is_read_by_the_patterns_that_are_said(tmp_path: Path) -> None:
             ingest([path], patterns=[wrong])
 
 
+def test_what_looks_like_a_bar_is_left_in_a_message(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.log", "rate 50% | bowl | ok\nrate 60%|###| 3/5 | cup | fail\n")
+    run = ingest([path], patterns=[r"\| (?P<task>\w+) \| (?P<success>\w+)$"])
+    assert tally(run) == {"unknown/bowl": "S", "unknown/cup": "F"}
+
+
 def test_categories_are_columns_of_a_frame(tmp_path: Path) -> None:
     rows = jsonl(ROW_A, {**ROW_A, "task_name": "b", "task_id": 1, "category": "Camera"})
     out = tmp_path / "run.jsonl"
@@ -432,7 +447,10 @@ def test_states_that_a_log_shifts_are_not_paired(tmp_path: Path) -> None:
         assert known(run) is (places is not None), more
         if places:
             assert [r.episode.init_index for r in run.episodes] == places
-    harmless = "Using default initial states\ninit_states = torch.load(init_states_path)\n"
+    harmless = (
+        "Using default initial states\ninit_states = torch.load(init_states_path)\n"
+        "Initializing 3 environments\ninitial_states_path='DEFAULT'\n"
+    )
     assert log("harmless.txt", harmless).header.plan_digest == plain.header.plan_digest
 
 

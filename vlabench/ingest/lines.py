@@ -5,9 +5,7 @@ from collections.abc import Iterator
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 """Colours, movements of the cursor and titles (ECMA-48)."""
-_BAR = re.compile(
-    r"(?:^|\s)?\d{1,3}%\s*\|[^|\n]*\|(?:\s*[\d.kMG?]+/[\d.kMG?]+(?:\s*\[[^\]\n]*\])?)?"
-)
+_BAR = re.compile(r"(?:^|\s)?\d{1,3}%\|[^|\n]*\|(?:\s*[\d.kMG?]+/[\d.kMG?]+(?:\s*\[[^\]\n]*\])?)?")
 """tqdm's bar; a message that somebody prints meanwhile stands right behind it."""
 _FRAME = str.maketrans(dict.fromkeys("│┃║╎╏┆┇┊┋━─╭╮╰╯┏┓┗┛┌┐└┘╸╺", " "))
 """What rich draws around and between columns."""

@@ -36,7 +36,8 @@ _START = re.compile(
 _BROKEN = re.compile(_BEFORE + r"(?:Caught exception|Episode error): (.*)")
 _SUCCESS = re.compile(_BEFORE + r"Success: (True|False)\s*$")
 _COUNT = re.compile(_BEFORE + r"# episodes completed(?: on this rank)? so far: (\d+)")
-_STATES = r"(?i:\binit\w*[ _]?(?:states?)?[ _]?(?:ind\w+|idx\w*|ids?|numbers?)?)"
+_PLACES = r"(?:index|indices|indexes|idxs?|ids?|numbers?)"
+_STATES = rf"(?i:\binit(?:ial)?[ _-]?(?:states?(?:[ _-]?{_PLACES})?|{_PLACES}))"
 _LISTED = re.compile(_STATES + r"\s*[:=]?\s*\[\s*(\d+(?:\s*,\s*\d+)*)\s*,?\s*\]")
 """The states of a task's episodes, in their order."""
 _NUMBERED = re.compile(_STATES + r"\s*[:=#]?\s*(\d+)\b(?!\s*(?:initial|states|%|/))")
@@ -75,9 +76,8 @@ class _Reader:
 
     def start(self, number: int, task: str | None, line: int) -> None:
         """Begin an episode; a task's second episode of one number is another task's first."""
-        if task is not None:
-            self.number = task
-            self.task = self.task or task
+        if task is not None and (self.task is None or task != self.number):
+            self.task = self.number = task  # its sentence was not said
         self.index = index(number - 1, f"the episode that line {line} starts")
         self.error = self.state = None
         if task is None and self.task is not None and not self.number.isdecimal():
@@ -97,7 +97,7 @@ class _Reader:
         self.attempts.append(
             Attempt(
                 task=self.task,
-                number=self.number.strip("#"),
+                number="" if self.number == self.task else self.number.strip("#"),
                 index=self._place(self.index),
                 success=success if self.error is None else None,
                 error=self.error,

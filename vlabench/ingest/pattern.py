@@ -2,9 +2,9 @@
 
 Every message is searched with each pattern. The group `success` ends an episode, and so does
 `failure`, where words for either are no common ones. The episode has what the other groups found
-before it: `suite`, `task`, `number` and `policy` hold until they are found
-again, `episode`, `init`, `seed`, `steps`, `repeat` and `error` for one episode. Groups with other
-names are what tables may group by.
+before it: `suite`, `task`, `number` and `policy` hold until they are found again, `episode`,
+`init`, `seed`, `steps`, `repeat` and `error` for one episode. Groups with other names are what
+tables may group by.
 """
 
 import re

@@ -38,6 +38,7 @@ _SUMS = frozenset((
 """Keys beside a success that is a number of them, not one."""
 _WON = re.compile(r"(?:success|successes|successful|succeeded)_(?:episode|trial|rollout|id|idx)\w*")
 _LOST = re.compile(r"(?:fail|fails|failure|failures|failed)_(?:episode|trial|rollout|id|idx)\w*")
+_NO_LIST = re.compile(rf"rate|mean|avg|average|percent|count|num|total|^{_WON.pattern}$")
 _NO_TASK = re.compile(r"(?:.*_)?(?:id|idx|index|indice|reward|return|step|seed|rank|rate|length)s?")
 _NUMBERED = re.compile(r"(?:episode|ep|trial|rollout)?[\s_-]*(\d{1,9})", re.IGNORECASE)
 _TASK = re.compile(r"(?:task)?[\s_-]*(\d{1,9})", re.IGNORECASE)
@@ -168,7 +169,8 @@ class _Walk:
             return known or not any(_holds_objects(child) for child in node.values())
         if not known:
             return False
-        if self._has(own, "success") or (placed and self._has(scalars, "error")):
+        broken = any(value for name, value in scalars.items() if self._has([name], "error"))
+        if self._has(own, "success") or broken:
             return True
         if placed and len(scalars) == len(node):
             raise ValueError(
@@ -204,8 +206,8 @@ class _Walk:
         name = plain_name(key)
         if self._said:
             return key == self._said and _is_outcomes(value)
-        named = name in _LISTS or (_SUCCESS.search(name) and not _WON.fullmatch(name))
-        return bool(named) and _is_outcomes(value)
+        named = name in _LISTS or _SUCCESS.search(name)
+        return bool(named) and not _NO_LIST.search(name) and _is_outcomes(value)
 
     def _named_lists(self, node: _Object) -> set[str]:
         """Return the keys that are names of tasks, with lists of outcomes, if all are."""
@@ -350,7 +352,7 @@ def _nothing(values: Sequence[tuple[str, Any]]) -> str:
     """Say what is there instead of episodes."""
     pairs = [pair for _, value in values for pair in _pairs(value)]
     keys = dict.fromkeys(key for key, _ in pairs)
-    numbers = dict.fromkeys(key for key, value in pairs if isinstance(value, int | float))
+    numbers = dict.fromkeys(key for key, value in pairs if _is_number(value))
     rates = [key for key in numbers if re.search(r"rate|percent|accuracy|mean|av(?:g|erage)", key)]
     counts = [key for key in numbers if re.search(r"success|episodes|total|^n$", key)]
     if rates or counts:
@@ -362,6 +364,12 @@ def _nothing(values: Sequence[tuple[str, Any]]) -> str:
         f"holds no episodes that are recognised; its keys are {listed(map(repr, keys)) or 'none'}; "
         "say which key says what: --map task=KEY,success=KEY"
     )
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is one, or some."""
+    parts = value if isinstance(value, list) and value else [value]
+    return all(isinstance(part, int | float) for part in parts)
 
 
 def _pairs(value: Any, depth: int = 4) -> Iterator[tuple[str, Any]]:
