@@ -63,8 +63,6 @@ _BLOCK = 1 << 20
 """Bytes that are read at a time: some thousand lines."""
 _MUCH = 100 << 20
 """Bytes that take longer to read than processes to start."""
-_INGESTED = ("format", "sources", "states_known", "unknown")
-"""What every ingested run's header says; the rest is left out where it is empty."""
 _INSIDE = {"scene_seed": "episode", "policy_seed": "episode", "seed": "request"}
 
 
@@ -525,6 +523,10 @@ def _planned(row: object) -> Mapping[str, int]:
     if not isinstance(row, dict) or any(type(n) is not int or n < 1 for n in row.values()):
         raise ValueError(f"planned is {row!r}, expected the episodes of each task, 1 or more")
     return row
+
+
+_INGESTED = ("format", "sources", "states_known", "unknown")
+"""What every ingested run's header says; the rest is left out where it is empty."""
 
 
 def _header_row(header: RunHeader) -> dict[str, Any]:

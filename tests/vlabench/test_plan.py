@@ -195,5 +195,9 @@ def test_tasks_whose_names_differ_have_files_of_other_names() -> None:
     assert len(stems) == len(specs)
     assert not any(set("/\\#") & set(stem) for stem in stems)
     assert len({demo_path(Path(), spec).parent for spec in specs}) == len(names)
+    long = [EpisodeSpec(task_id=f"s/{'碗' * 200}{n}", init_index=0, scene_seed=0, policy_seed=0)
+            for n in range(2)]  # fmt: skip
+    assert len({spec.file_stem for spec in long}) == 2
+    assert all(len(spec.file_stem.encode()) < 250 for spec in long)
     kept = EpisodeSpec(task_id="libero-goal/3", init_index=2, repeat=1, scene_seed=0, policy_seed=0)
     assert kept.file_stem == "libero-goal-3-2r1"  # as films have been called since the first

@@ -28,7 +28,7 @@ _WIDE = 160
 
 def console() -> Console:
     """Return a console on standard output that does not fold tables in files and pipes."""
-    return Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False, markup=False)
+    return Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
 
 
 def duration(seconds: float) -> str:

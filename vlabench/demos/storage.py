@@ -32,7 +32,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 from numpy.typing import NDArray
 
-from vlabench.episode import EpisodeSpec, file_name
+from vlabench.episode import EpisodeSpec
 from vlabench.errors import DemoError, MissingExtraError, VlabenchError
 from vlabench.spaces import Camera, Orientation, Quality
 
@@ -112,7 +112,7 @@ class Demo:
 
 def demo_path(folder: Path, episode: EpisodeSpec) -> Path:
     """Return where an episode's demonstration is kept in a folder."""
-    return folder / file_name(episode.task_id) / f"{episode.init_index:06d}.hdf5"
+    return folder / episode.task_file / f"{episode.init_index:06d}.hdf5"
 
 
 def demo_files(path: Path) -> list[Path]:
