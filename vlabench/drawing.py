@@ -2,8 +2,11 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
+from warnings import catch_warnings, filterwarnings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,3 +35,11 @@ def figure_class() -> "type[Figure]":
             os.environ["MPLBACKEND"] = asked
     figure: type[Figure] = module.Figure
     return figure
+
+
+@contextmanager
+def without_glyphs() -> Iterator[None]:
+    """Let names in a script that the font lacks be drawn as boxes, without a warning for each."""
+    with catch_warnings():
+        filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        yield

@@ -340,5 +340,6 @@ SUITE = Suite(
     drawing=require_gl,
     bench=_bench,
     subsets=_SUBSETS,
-    summary="Meta-World's 50 tasks of a Sawyer arm, objects and goals drawn from the seed",
+    summary="Meta-World's 50 tasks of a Sawyer arm, objects and goals drawn from the seed; "
+    "also --tasks mt10, ml10-test, ml45-test",
 )

@@ -41,3 +41,9 @@ def test_pictures_are_drawn_of_names_without_glyphs_and_nothing_is_said(tmp_path
     done = vlabench("report", run, "--out", tmp_path / "r", env={"MPLBACKEND": "nonsense"})
     assert (done.returncode, done.stderr) == (0, b"")
     assert "拿起碗" in (tmp_path / "r" / "report.html").read_text("utf-8")
+    more = tmp_path / "more.csv"
+    rows = [f"{task},{seed},{seed % 2},拿" for task in ("拿起碗", "開け") for seed in range(4)]
+    more.write_text("\n".join(["task,seed,success,policy", *rows]), "utf-8")
+    assert vlabench("ingest", more, "--out", tmp_path / "more.jsonl", env={}).returncode == 0
+    done = vlabench("profile", tmp_path / "more.jsonl", "--out", tmp_path / "p", env={})
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlabench.cli.options import Json, OnErrorOption
-from vlabench.drawing import figure_class
+from vlabench.drawing import figure_class, without_glyphs
 from vlabench.errors import RecordError
 from vlabench.text import plain_cell
 
@@ -201,5 +201,6 @@ def _draw(found: Mapping[str, "Profile"], path: Path, title: str) -> bool:
     )
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", frameon=False, fontsize=8)
-    figure.savefig(path, dpi=130)
+    with without_glyphs():
+        figure.savefig(path, dpi=130)
     return True

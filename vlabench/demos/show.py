@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vlabench.demos.collect import RUN_FILE
 from vlabench.demos.storage import Demo, demos_digest, first_of_each_task, natural, read_demos
-from vlabench.drawing import figure_class
+from vlabench.drawing import figure_class, without_glyphs
 from vlabench.errors import DemoError, MissingExtraError
 from vlabench.record import EpisodeRecord, Outcome
 from vlabench.spaces import Orientation
@@ -163,7 +163,8 @@ def contact_sheet(path: Path, out: Path) -> int:
         for row, demo in zip_longest(grid, drawn[strip * rows : (strip + 1) * rows]):
             _draw_row(row, demo)
     try:
-        figure.savefig(out, dpi=120)
+        with without_glyphs():
+            figure.savefig(out, dpi=120)
     except OSError as error:
         raise DemoError(f"cannot write {out}: {error.strerror}") from error
     return tasks

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from warnings import catch_warnings, filterwarnings
 from xml.etree import ElementTree
 
-from vlabench.drawing import figure_class
+from vlabench.drawing import figure_class, without_glyphs
 from vlabench.reports.model import Figure
 
 if TYPE_CHECKING:
@@ -85,8 +84,7 @@ def drawn(figure: Figure) -> Iterator["Canvas"]:
     canvas_class = figure_class()
     import matplotlib
 
-    with matplotlib.rc_context(), catch_warnings():
-        filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # boxes; pages have fonts
+    with matplotlib.rc_context(), without_glyphs():
         matplotlib.rcdefaults()
         # Ids in an SVG are hashes of what they name and of this; without it, of a random number.
         matplotlib.rcParams.update({**_STYLE, "svg.hashsalt": figure.id})

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlabench.drawing import figure_class
+from vlabench.drawing import figure_class, without_glyphs
 
 _ACROSS = 4
 """Panels beside each other, at most."""
@@ -79,7 +79,8 @@ def draw_curves(path: Path, out: Path, panels: Mapping[str, Sequence[str]], titl
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.legend(frameon=False)
     figure.suptitle(title)
-    figure.savefig(out, dpi=110)
+    with without_glyphs():
+        figure.savefig(out, dpi=110)
 
 
 def _draw_column(axis: Any, rows: Sequence[Mapping[str, str]], step: str, column: str) -> None:
