@@ -69,6 +69,18 @@ TABLES = {
         "task,success\npick,np.True_\npick,0.00\n",
         {"unknown/pick": "SF"},
     ),
+    "names in other cases": (
+        "taskName,isSuccess (0/1),Episode Idx\npick,1,1\npick,0,0\n",
+        {"unknown/pick": "FS"},
+    ),
+    "UTF-16, the other way round": (
+        "\ufefftask,success\npick,1\n".encode("utf-16-be"),
+        {"unknown/pick": "S"},
+    ),
+    "an error column that says no": (
+        "task,success,error\npick,1,False\npick,0,none\n",
+        {"unknown/pick": "SF"},
+    ),
     "a delimiter at every end": ("task,success,\npick,1,\n", {"unknown/pick": "S"}),
     "one task under two perturbations": (
         "task,perturbation,episode,success\npick,light,0,1\npick,camera,0,0\n",
@@ -185,6 +197,12 @@ JSONS = {
     "an episode that broke and says no more": (
         jsonl(EPISODES[0], {"task": "a", "error": "EGL"}), {"unknown/a": "SE"}
     ),
+    "a vector of one environment": (jsonl({"task": "a", "success": [True]}), {"unknown/a": "S"}),
+    "a word before an episode's number": (
+        jsonl({"task": "a", "trial": "ep_3", "outcome": "success"},
+              {"task": "a", "trial": "ep_2", "outcome": "failure"}),
+        {"unknown/a": "FS"},
+    ),
     "an answer around the rows": (
         {"success": True, "results": [{"task": "a", "success": False, "episode": 0}]},
         {"unknown/a": "F"},
@@ -233,6 +251,10 @@ LOGS = {
         "                    INFO     Starting episode 1...                    run.py:130\n"
         "[08/12/24 10:01:00] INFO     Success: True                            run.py:140\n",
         {"s/pick up the bowl between the plate and the ramekin": "S"},
+    ),
+    "rich's panels, and a form feed": (
+        "╭─────────╮\n│ Task: a │\n╰─────────╯\n\x0cStarting episode 1...\n│ Success: True │\n",
+        {"unknown/a": "S"},
     ),
     "hydra's brackets": (
         "".join(f"[2024-08-12 10:00][__main__][INFO] - {line}\n"
@@ -441,12 +463,20 @@ def test_states_that_a_log_shifts_are_not_paired(tmp_path: Path) -> None:
         ("Init states offset: 5\n", None),
         ("Starting from initial state 5\n", None),
         ("start_episode_idx=10\n", None),
+        ("using randomly sampled init states\n", None),
+        ("Init indices: [5]\nTask: b\nStarting episode 2...\nSuccess: True\n", None),
     ):
         run = log("shifted.txt", more)
         assert run.header.plan_digest != plain.header.plan_digest, more
         assert known(run) is (places is not None), more
         if places:
             assert [r.episode.init_index for r in run.episodes] == places
+    text = (
+        "Task suite: libero_10\nTask: a\nStarting episode 1...\ninit_state_idx: 9\nSuccess: True\n"
+        "Task: a\nStarting episode 2...\nSuccess: False\n"
+    )
+    said = ingest([written(tmp_path / "said.txt", text)])
+    assert [r.episode.init_index for r in said.episodes] == [9, 1]
     harmless = (
         "Using default initial states\ninit_states = torch.load(init_states_path)\n"
         "Initializing 3 environments\ninitial_states_path='DEFAULT'\n"
@@ -502,3 +532,22 @@ def test_a_seed_around_the_episodes_is_the_runs(tmp_path: Path) -> None:
     assert run.header.request.seed == 3
     assert "scene_seed" in run.header.unknown
     assert not known(run)
+
+
+def test_lists_beside_the_outcomes_belong_to_the_same_episodes(tmp_path: Path) -> None:
+    content = {"task": "a", "successes": [1, 0], "seeds": [4, 5], "episode_lengths": [10, 20]}
+    run = ingest([written(tmp_path / "x.json", content)])
+    assert [(r.episode.scene_seed, r.steps) for r in run.episodes] == [(4, 10), (5, 20)]
+
+
+def test_a_column_of_more_values_than_anybody_compares_groups_nothing(tmp_path: Path) -> None:
+    def groups(count: int) -> set[str]:
+        rows = jsonl(
+            *({"task": f"t{n}", "variant": f"v{n}", "success": True} for n in range(count))
+        )
+        found = ingest([written(tmp_path / "x.jsonl", rows)]).header.ingested
+        assert found
+        return set(found.groups)
+
+    assert groups(64) == {"variant"}
+    assert groups(65) == set()
