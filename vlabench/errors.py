@@ -22,6 +22,20 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
+def close_name(name: str, known: Iterable[str]) -> str:
+    """Return the known name that somebody may have meant; empty where none is close.
+
+    Capitals count as small letters, and underscores as hyphens.
+    """
+    plain = {_folded(each): each for each in known}
+    close = get_close_matches(_folded(name), plain, n=1)
+    return plain[close[0]] if close else ""
+
+
+def _folded(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
 class VlabenchError(Exception):
     """Base class, so that callers can catch everything the harness raises on purpose."""
 
@@ -29,10 +43,11 @@ class VlabenchError(Exception):
 class UnknownNameError(VlabenchError):
     """An id that nothing registers."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         names = sorted(known)
-        close = get_close_matches(name, names, n=1)
-        hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names) or 'none'}."
+        if not hint:
+            close = close_name(name, names)
+            hint = f"Did you mean {close!r}?" if close else f"Known: {', '.join(names) or 'none'}."
         super().__init__(f"no {kind} is called {name!r}. {hint}")
 
 

@@ -23,7 +23,9 @@ def read_frame(paths: Path | str | Iterable[Path | str]) -> "pd.DataFrame":
     Rows are in the order of the files, and in each in the order in which episodes ended. `success`
     is `True`, `False`, or missing where the episode broke: an error is not a failure. `progress` is
     the share of the goal that was reached, NaN where the suite cannot say. What an ingested run
-    does not say is missing too, `init` among it where that only numbers attempts.
+    does not say is missing too, `init` among it where that only numbers attempts. What its tasks
+    are grouped by (`category`, `difficulty`) has columns of those names, last; `group_` stands
+    before a name that another column has.
 
     Args:
         paths: One results file, or several.
@@ -53,6 +55,9 @@ def _frame(path: Path, run: Run) -> "pd.DataFrame":
     unknown = _unknown(run.header)
     missing = [name for name in frame if {name, str(name).partition("_")[0]} & unknown]
     frame[missing] = float("nan")
+    groups = run.header.ingested.groups if run.header.ingested else {}
+    for name, values in groups.items():
+        frame[f"group_{name}" if name in frame else name] = frame["task"].map(values)
     return frame
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 
 from vlabench.episode import EpisodeSpec
-from vlabench.errors import PlanError
+from vlabench.errors import PlanError, close_name
 from vlabench.protocol import Protocol
 from vlabench.suite import Suite, Task
 
@@ -72,8 +72,8 @@ def make_plan(
     Args:
         suite: Whose tasks.
         protocol: Name of the rules; the suite's default when None.
-        tasks: Glob over task ids (`libero-goal/*`) or over the part after the slash (`reach-v3`);
-            several are separated by commas.
+        tasks: Glob over task ids (`libero-goal/*`) or over the part after the slash (`reach-v3`),
+            or the name of one of the suite's subsets (`mt10`); several are separated by commas.
         episodes: Initial states per task; the protocol's own number when None.
         repeats: Episodes per initial state, which differ in the policy's draws only.
         seed: Root of every seed.
@@ -131,13 +131,21 @@ def interleave(plan: Plan) -> tuple[tuple[EpisodeSpec, ...], ...]:
 
 
 def _matching(suite: Suite, globs: str) -> list[Task]:
-    patterns = [part.strip() for part in globs.split(",") if part.strip()]
+    subsets = dict(suite.subsets)
+    asked = [part.strip() for part in globs.split(",") if part.strip()]
+    patterns = [
+        glob for part in asked for glob in subsets.get(part.lower(), part).split(",") if glob
+    ]
     chosen = [task for task in suite.tasks if any(_matches(task, p) for p in patterns)]
     unused = [p for p in patterns if not any(_matches(task, p) for task in suite.tasks)]
     if unused or not chosen:
+        missing = (unused or [globs])[0]
+        names = [name for task in suite.tasks for name in (task.id, task.id.partition("/")[2])]
+        close = close_name(missing, [*names, *subsets])
+        hint = f". Did you mean {close!r}? See" if close else "; see"
         raise PlanError(
-            f"no task of suite {suite.id!r} matches {(unused or [globs])[0]!r}; "
-            f"see: vlabench list tasks --suite {suite.id}"
+            f"no task of suite {suite.id!r} matches {missing!r}{hint}: "
+            f"vlabench list tasks --suite {suite.id}"
         )
     return chosen
 

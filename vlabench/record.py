@@ -166,18 +166,26 @@ class Ingested:
     its protocol and suite have version 0.
 
     Attributes:
-        format: Who wrote the files: `lerobot`, `vla-eval`, `openvla` or `csv`.
+        format: Who wrote the files: `lerobot`, `vla-eval`, `openvla`; `csv` or `json` for a row an
+            episode, `log` for lines that patterns were said for.
         sources: Name of each file to the SHA-256 of its bytes.
         states_known: Whether equal `init_index` and `scene_seed` mean equal initial states in runs
             of one plan; otherwise `init_index` only numbers attempts.
         unknown: Fields of episodes and of the request that the files do not give. They are null in
             a results file, and hold their defaults in memory, which mean nothing there.
+        groups: What tasks may be grouped by: name of a column, to task, to value. Left out of the
+            file where empty, as the two below.
+        columns: What the user said of columns: a meaning to a column's name.
+        patterns: What the user said of a log's lines, regular expressions.
     """
 
     format: str
     sources: Mapping[str, str]
     states_known: bool
     unknown: tuple[str, ...] = ()
+    groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    patterns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

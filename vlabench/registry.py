@@ -8,7 +8,8 @@ An installed package joins in by naming one of its modules in its pyproject:
 The module carries a table, `SUITES`, `POLICIES` or `TRAINERS`, from id to "module:attribute". The
 attribute is a `Suite`, a function `(suite, protocol, *, settings...) -> Policy`, or a function
 `(recipe, folder, *, quiet) -> Path` that trains and returns where the checkpoint is. Nothing in the
-table is imported until it is asked for.
+table is imported until it is asked for. A table `KNOWN_AS` beside it may say how other names for
+the same things are spelt here: `{"libero-long": "--suite libero-10"}`.
 """
 
 from collections.abc import Callable, Mapping
@@ -147,7 +148,7 @@ def require_packages(suite: Suite) -> None:
 def _load(kind: Kind, name: str) -> Any:
     table = _table(kind)
     if name not in table:
-        raise UnknownNameError(kind, name, table)
+        raise UnknownNameError(kind, name, table, _known_as(kind, name))
     module, _, attribute = table[name].partition(":")
     try:
         return getattr(import_module(module), attribute)
@@ -167,6 +168,23 @@ def _table(kind: Kind) -> dict[str, str]:
                 )
             owner[name] = plugin.value
     return table
+
+
+def _known_as(kind: Kind, name: str) -> str:
+    """Return what a plug-in's table `KNOWN_AS` says of a name that people use for something else.
+
+    Letters and digits alone count, in any case.
+    """
+    plain = _letters(name)
+    for plugin in entry_points(group=f"vlabench.{_GROUPS[kind]}"):
+        for other, here in getattr(plugin.load(), "KNOWN_AS", {}).items():
+            if _letters(other) == plain:
+                return f"Here that is {here}"
+    return ""
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name.lower()))
 
 
 def _entries(plugin: EntryPoint, attribute: str) -> Mapping[str, str]:

@@ -472,7 +472,7 @@ def _header(path: Path, line: bytes) -> RunHeader:
         ingested = _ingested(content.pop("ingested", None))
         if ingested:
             content = _without_nulls(content, ingested.unknown)
-        return RunHeader(
+        header = RunHeader(
             ingested=ingested,
             planned=_planned(content.pop("planned", {})),
             request=PlanRequest(**content.pop("request")),
@@ -483,6 +483,7 @@ def _header(path: Path, line: bytes) -> RunHeader:
             ),
             **content,
         )
+        return msgspec.convert(asdict(header), RunHeader)  # which says what is of another type
     except (KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{path}:1 is not a header of this format: {error}") from error
 
@@ -511,7 +512,8 @@ def _episode(row: Mapping[str, Any], unknown: Sequence[str] = ()) -> EpisodeReco
 def _ingested(row: Mapping[str, Any] | None) -> Ingested | None:
     if row is None:
         return None
-    found = Ingested(**{**row, "unknown": tuple(row["unknown"])})
+    lists = {"unknown": tuple(row["unknown"]), "patterns": tuple(row.get("patterns", ()))}
+    found = Ingested(**{**row, **lists})
     if strange := set(found.unknown) - _NOTHING.keys():
         raise ValueError(f"{', '.join(sorted(strange))} cannot be unknown")
     return found
@@ -523,10 +525,16 @@ def _planned(row: object) -> Mapping[str, int]:
     return row
 
 
+_INGESTED = ("format", "sources", "states_known", "unknown")
+"""What every ingested run's header says; the rest is left out where it is empty."""
+
+
 def _header_row(header: RunHeader) -> dict[str, Any]:
     row = asdict(header)
     if row["ingested"] is None:  # most runs; their files are as they were before there were others
         del row["ingested"]
+    else:
+        row["ingested"] = {k: v for k, v in row["ingested"].items() if v or k in _INGESTED}
     if not row["planned"]:  # unknown, which is not none
         del row["planned"]
     return _with_nulls(row, header.unknown)

@@ -62,6 +62,8 @@ class Suite:
             when there is none; None for suites that draw without OpenGL.
         bench: Measures the simulator's own loop against vlabench; None where there is none.
         summary: One line for `vlabench list suites`.
+        subsets: What `--tasks` may be besides globs: a name that papers report, and its globs,
+            separated by commas.
     """
 
     id: str
@@ -77,6 +79,7 @@ class Suite:
     drawing: Callable[[], str] | None = None
     bench: Bench | None = None
     summary: str = ""
+    subsets: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         ids = [task.id for task in self.tasks]

@@ -22,7 +22,6 @@ from vlabench.errors import PlanError, SpecMismatchError
 from vlabench.plan import make_plan
 from vlabench.policy import Policy
 from vlabench.protocol import Protocol
-from vlabench.runners.slot import file_stem
 from vlabench.spaces import ActionSpec, ObservationSpec, check_match
 from vlabench.suite import Suite, Task
 
@@ -77,8 +76,8 @@ def check_ids(suite: Suite) -> None:
             f"task id {task.id!r} is not of the form prefix/name, in letters, digits and _ . -",
         )
         episode = EpisodeSpec(task_id=task.id, init_index=0, scene_seed=0, policy_seed=0)
-        other = stems.setdefault(file_stem(episode), task.id)
-        _require(stems[file_stem(episode)] is task.id, f"tasks {other!r} and {task.id!r} collide")
+        other = stems.setdefault(episode.file_stem, task.id)
+        _require(stems[episode.file_stem] is task.id, f"tasks {other!r} and {task.id!r} collide")
 
 
 def check_protocols(suite: Suite) -> None:

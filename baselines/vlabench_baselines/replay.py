@@ -19,7 +19,6 @@ from vlabench.evaluation import beside
 from vlabench.policy import Decision
 from vlabench.protocol import Protocol
 from vlabench.record import EpisodeRecord, Outcome
-from vlabench.runners.slot import file_stem
 from vlabench.spaces import ObservationSpec
 from vlabench.store import read_run
 from vlabench.suite import Suite
@@ -121,7 +120,7 @@ class ReplayPolicy:
 
 def _load(folder: Path, record: EpisodeRecord) -> NDArray[np.float32]:
     """Return the executed actions of an episode, `[steps, A]`."""
-    path = folder / f"{file_stem(record.episode)}.npy"
+    path = folder / f"{record.episode.file_stem}.npy"
     again = "record the run again with: vlabench run ... --actions"
     try:
         found = np.load(BytesIO(path.read_bytes()), allow_pickle=False)

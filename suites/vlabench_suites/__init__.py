@@ -15,3 +15,18 @@ SUITES = {
     "metaworld-unseen": "vlabench_suites.metaworld_split:METAWORLD_UNSEEN",
     "point-reach": "vlabench_suites.point_reach:SUITE",
 }
+
+_WORLD = ("mt10", "mt50", "ml10", "ml45")
+KNOWN_AS = {
+    "libero-long": "--suite libero-10",
+    "libero-100": "--suite libero-90 and --suite libero-10",
+    "meta-world": "--suite metaworld",
+    "mt1": "--suite metaworld --tasks TASK",
+    "ml1": "--suite metaworld --tasks TASK",
+    **{
+        f"{before}{name}": f"--suite metaworld --tasks {name}{'-test' * name.startswith('ml')}"
+        for name in _WORLD
+        for before in ("", "metaworld-")
+    },
+}
+"""Names that papers use, and how they are spelt here."""

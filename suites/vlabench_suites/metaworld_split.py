@@ -111,6 +111,7 @@ def _suite(
         protocols=(SUITE.protocol("mt50"), SUITE.training_protocol()),
         make_env=make_env,
         bench=None,
+        subsets=(),
         summary=summary,
     )
 

@@ -4,6 +4,7 @@
 processor seconds and its peak memory are in `extra_info`. Memory is asserted, speed never.
 """
 
+import json
 import os
 import random
 import subprocess
@@ -132,3 +133,24 @@ def test_a_million_records_are_reported(benchmark: Any, folder: Path) -> None:
     out = folder / "report"
     measure(benchmark, "report", *paths, "--out", out)
     assert f"n = {each} pairs" in (out / "report.md").read_text()
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_ten_thousand_tasks_of_one_episode_are_ingested(
+    benchmark: Any, folder: Path, suffix: str
+) -> None:
+    """As LIBERO-plus has them: cost grows as the number of tasks, and nobody has to scroll."""
+    rows = [
+        {"task_suite": "plus", "task_id": n, "task_name": f"open_{n}", "category": f"c{n % 7}",
+         "episode_idx": 0, "success": n % 3 > 0}
+        for n in range(10_030)
+    ]  # fmt: skip
+    source = folder / f"rows.{suffix}"
+    if suffix == "csv":
+        lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
+    else:
+        lines = [json.dumps(row) for row in rows]
+    source.write_text("\n".join(lines) + "\n")
+    said = measure(benchmark, "ingest", source, "--out", folder / "run.jsonl")
+    assert "category: c6" in said
+    assert len(said.splitlines()) < 20

@@ -218,3 +218,42 @@ def test_where_initial_states_are_unknown_nobody_is_told_to_repeat_them(tmp_path
     said = vlabench("stability", path).stdout
     assert "unknown: the file does not say which episodes had one initial state" in said
     assert "--repeats" not in said
+
+
+def test_thousands_of_tasks_are_a_short_summary_with_their_groups_first(tmp_path: Path) -> None:
+    source, out = tmp_path / "many.csv", tmp_path / "run.jsonl"
+    rows = [f"s,t{n},{'light' if n % 2 else 'dark'},{n % 3 > 0}" for n in range(1000)]
+    source.write_text("\n".join(["suite,task,category,success", *rows]))
+    lines = vlabench("ingest", source, "--out", out).stdout.splitlines()
+    assert len(lines) < 15
+    assert [line.split()[:2] for line in lines[3:5]] == [
+        ["category:", "dark"],
+        ["category:", "light"],
+    ]
+    assert f"1000 tasks: vlabench show --tasks {out}" in lines
+    assert len(vlabench("show", "--tasks", out).stdout.splitlines()) > 1000
+    groups = json.loads(vlabench("show", "--json", out).stdout)["groups"]
+    assert groups["category: dark"]["success_rate"]["n"] == 500
+
+
+def test_a_mapping_and_patterns_are_said_by_options(tmp_path: Path) -> None:
+    rows, log = tmp_path / "rows.csv", tmp_path / "run.log"
+    rows.write_text("robot,k,done\na,0,1\na,1,0\n")
+    log.write_text("a 0 won\na 1 lost\n")
+    commands = (
+        [rows, "--map", "task=robot,init=k", "--map", "success=done"],
+        [log, "--pattern", r"(?P<task>a) (?P<init>\d) ((?P<success>won)|(?P<failure>lost))"],
+    )
+    for place, command in enumerate(commands):
+        out = tmp_path / f"{place}.jsonl"
+        done = vlabench("ingest", *command, "--out", out)
+        assert done.exit_code == 0, done.output
+        assert [r.outcome.value for r in read_run(out).episodes] == ["success", "failure"]
+
+
+def test_nothing_is_written_of_what_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "x.csv"
+    source.write_text("task,success\na,1\na,perhaps\n")
+    done = vlabench("ingest", source, "--out", tmp_path / "out" / "run.jsonl")
+    assert "line 3: success is 'perhaps'" in str(done.exception)
+    assert list(tmp_path.iterdir()) == [source]

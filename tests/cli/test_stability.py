@@ -204,3 +204,41 @@ def test_a_run_without_an_episode_is_said_to_have_none(command: str, tmp_path: P
     path = tmp_path / "empty.jsonl"
     path.write_text(SFT.read_text().splitlines()[0] + "\n")
     assert "the run holds no episode yet; variance needs two" in refused(path, command=command)
+
+
+def curve_of(path: Path, text: str | bytes, *arguments: str) -> str:
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    done = vlabench("stability", "--curve", path, *arguments)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_a_log_of_tensorboard_counts_in_its_steps(tmp_path: Path) -> None:
+    text = "Wall time,Step,Value\n1700000000.1,0,0.6\n1700000900.2,1000,0.4\n1700001000,2000,0.8\n"
+    said = curve_of(tmp_path / "log.csv", text, "--column", "Value")
+    assert "Step under the start" in said or "Steps under the start" in said
+    assert " 1e+03 " in said or " 1000 " in said
+    assert "Wall time" not in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffstep,success\n0,0.6\n10,0.4\n20,0.8\n",
+        "step;success\n0;0,6\n10;0,4\n20;0,8\n",
+        "\ufeffstep\tsuccess\r\n0\t0.6\r\n10\t0.4\r\n20\t0.8\r\n".encode("utf-16-le"),
+        ",step,success\n0,0,0.6\n1,10,0.4\n2,20,0.8\n",
+        "step,success\r0,0.6\r10,0.4\r20,0.8\r",
+        "step,success\n0,0.6\n10,0.4\n20,0.8\n30\n",
+    ],
+    ids=["mark", "German", "UTF-16", "pandas", "carriage returns", "being written"],
+)
+def test_a_log_is_one_however_it_was_written(text: str | bytes, tmp_path: Path) -> None:
+    plain = curve_of(tmp_path / "log.csv", "step,success\n0,0.6\n10,0.4\n20,0.8\n")
+    assert curve_of(tmp_path / "log.csv", text) == plain
+
+
+def test_a_row_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("step,success\n0,0.1\n1000,0.3\n1000,0.3\n")
+    assert "1000 comes after 1000; keep one row a step" in refused("--curve", path)

@@ -88,3 +88,11 @@ def test_recipes_are_listed(tmp_path: Path) -> None:
     done = vlabench("list", "recipes", cwd=tmp_path)
     assert done.returncode == 0
     assert "sft-libero-privileged" in done.stdout
+
+
+def test_a_training_that_is_done_has_its_checkpoint_though_it_cannot_draw(tmp_path: Path) -> None:
+    (tmp_path / "out" / "curves.png").mkdir(parents=True)  # no picture can be written there
+    quick = [*QUICK, "--out", "out"]
+    done = vlabench("train", "sft-point-reach", *quick, cwd=tmp_path)
+    assert done.returncode != 0
+    assert (tmp_path / "out" / "checkpoint").is_dir()

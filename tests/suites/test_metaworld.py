@@ -239,3 +239,15 @@ def traces(runner: Runner, episodes: Any) -> dict[str, Any]:
     records = list(runner.run(stage, policy, episodes))
     assert {r.outcome for r in records} == {Outcome.FAILURE}, [r.error for r in records]
     return {r.episode.key: r.trace for r in records}
+
+
+def test_the_subsets_are_meta_worlds_own() -> None:
+    from metaworld import env_dict
+
+    wanted = {"mt10": env_dict.MT10_V3, "mt50": env_dict.MT50_V3}
+    for name, parts in (("ml10", env_dict.ML10_V3), ("ml45", env_dict.ML45_V3)):
+        wanted |= {f"{name}-{part}": tasks for part, tasks in parts.items()}
+    assert wanted.keys() == dict(SUITE.subsets).keys()
+    for name, tasks in wanted.items():
+        plan = make_plan(SUITE, tasks=name, episodes=1)
+        assert {e.task_id for e in plan.episodes} == {f"metaworld/{task}" for task in tasks}

@@ -469,3 +469,22 @@ def test_a_sheet_of_many_tasks_is_about_as_wide_as_it_is_high(tmp_path: Path) ->
     assert contact_sheet(tmp_path, tmp_path / "sheet.png") == 40
     height, width = imageio.imread(tmp_path / "sheet.png").shape[:2]
     assert 2 / 3 < width / height < 3 / 2
+
+
+def test_the_sentence_is_in_the_files_name_where_no_attribute_says_it(tmp_path: Path) -> None:
+    def without_attributes(name: str) -> Path:
+        path = liberos(tmp_path / name)
+        with h5py.File(path, "a") as file:
+            for attribute in list(file["data"].attrs):
+                del file["data"].attrs[attribute]
+        return path
+
+    for name, sentence in (
+        ("open_the_drawer_demo.hdf5", "open the drawer"),
+        ("LIVING_ROOM_SCENE2_put_the_cup_down_demo.hdf5", "put the cup down"),
+    ):
+        (demo, *_) = read_demos(without_attributes(name))
+        assert demo.instruction == sentence
+    for name in ("data.hdf5", "_demo.hdf5"):
+        with pytest.raises(DemoError, match="'problem_info', and the file's name says no sentence"):
+            list(read_demos(without_attributes(name)))

@@ -256,7 +256,7 @@ def test_files_of_one_policy_are_one_run(tmp_path: Path) -> None:
     assert run.header.ingested
     assert list(run.header.ingested.sources) == ["openvla.txt", "goal.txt"]
     twin = written(tmp_path / "twin.txt", (DATA / "openvla.txt").read_text())
-    with pytest.raises(RecordError, match="is there 2 times"):
+    with pytest.raises(RecordError, match=r"twin.txt has the same bytes as openvla.txt"):
         ingest([DATA / "openvla.txt", twin])
     with pytest.raises(RecordError, match="several formats"):
         ingest([DATA / "openvla.txt", DATA / "lerobot_new.json"])
@@ -286,8 +286,8 @@ def test_a_file_that_is_no_json_is_told_from_one_that_says_something_else(tmp_pa
     [
         ("", "is none of"),
         ("hello\n", "is none of"),
-        ("{}", "is none of"),
-        ("[1]", "is none of"),
+        ("{}", "holds no episodes that are recognised; its keys are none"),
+        ("[1]", "holds no episodes that are recognised; its keys are none"),
         ('{"per_task"', "begins like JSON and is not"),
         ('{"per_task": [{"task_group": "g"}]}', "is no lerobot file: field 'metrics' is missing"),
         ('{"per_task": 3}', "is no lerobot file: 'int' object"),
@@ -311,7 +311,7 @@ def test_a_file_that_is_no_json_is_told_from_one_that_says_something_else(tmp_pa
         ("task,success\nreach,1,2\n", "line 2 has another number of cells"),
         ("task,success\n,1\n", "a task without a name"),
         (f"{CSV}reach,0,-1,1\n", "seed is -1"),
-        (f"{CSV}reach,0,1,1\nreach,0,2,1\n", "is there 2 times"),
+        (f"{CSV}reach,0,1,1\nreach,0,1,1\n", "is there 2 times"),
         ('{"kind": "header"}', "is a vlabench results file already"),
     ],
 )  # fmt: skip
@@ -343,7 +343,7 @@ def test_what_is_too_large_or_no_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="more than 64 MiB"):
         ingest([large])
     binary = tmp_path / "binary"
-    binary.write_bytes(b"\xff\xfe")
+    binary.write_bytes(b"\xfe\xfd")
     with pytest.raises(RecordError, match="byte 0 is not UTF-8"):
         ingest([binary])
     with pytest.raises(RecordError, match="cannot read"):

@@ -1,13 +1,15 @@
 """Which episodes there are, and that each is what it is whatever is planned beside it."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from vlabench import Plan, Suite, load_suite, make_plan
+from vlabench import EpisodeSpec, Plan, Suite, load_suite, make_plan
+from vlabench.demos.storage import demo_path
 from vlabench.errors import PlanError, UnknownNameError
 
 # 50 examples, and no deadline: on a busy machine any call may take long.
@@ -169,3 +171,33 @@ def test_a_plan_keeps_what_was_asked_for() -> None:
     request = plan.request
     assert (request.tasks, request.episodes, request.repeats, request.seed) == ("left", 20, 2, 7)
     assert (plan.suite_id, plan.suite_version, plan.protocol) == ("point-reach", 1, "standard@1")
+
+
+def test_tasks_whose_names_differ_have_files_of_other_names() -> None:
+    names = [
+        "s/a-b",
+        "s/a/b",
+        "s/a#b",
+        "s/a%2Fb",
+        "s/a\\b",
+        "s/a b",
+        "s/碗",
+        "s/椀",
+        "s/a-0",
+        "s/a",
+    ]
+    specs = [
+        EpisodeSpec(task_id=name, init_index=index, scene_seed=0, policy_seed=0)
+        for name in names
+        for index in (0, 1)
+    ]
+    stems = {spec.file_stem for spec in specs}
+    assert len(stems) == len(specs)
+    assert not any(set("/\\#") & set(stem) for stem in stems)
+    assert len({demo_path(Path(), spec).parent for spec in specs}) == len(names)
+    long = [EpisodeSpec(task_id=f"s/{'碗' * 200}{n}", init_index=0, scene_seed=0, policy_seed=0)
+            for n in range(2)]  # fmt: skip
+    assert len({spec.file_stem for spec in long}) == 2
+    assert all(len(spec.file_stem.encode()) < 250 for spec in long)
+    kept = EpisodeSpec(task_id="libero-goal/3", init_index=2, repeat=1, scene_seed=0, policy_seed=0)
+    assert kept.file_stem == "libero-goal-3-2r1"  # as films have been called since the first

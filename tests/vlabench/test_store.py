@@ -448,6 +448,32 @@ def test_a_plan_that_is_none_is_refused(strange: str, path: Path) -> None:
             read(path)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"settings": ["chunk"]}, "Expected `object`, got `array` - at `$.settings`"),
+        ({"settings": {"chunk": {"a": 1}}}, "Expected `str`, got `object`"),
+        ({"policy_id": 3}, "Expected `str`, got `int` - at `$.policy_id`"),
+        ({"suite_version": "1"}, "Expected `int`, got `str`"),
+        ({"cameras": [1]}, "Expected `str`, got `int`"),
+        ({"fingerprint": {"versions": {}, "canaries": {"x": "y"}, "mismatches": []}}, "float"),
+        ({"ingested": ["csv"]}, "is not a header of this format"),
+    ],
+)
+def test_a_foreign_header_is_refused_by_one_line_that_names_the_field(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.jsonl"
+    write_run(path, Run(header=HEADER, episodes=()))
+    row = json.loads(path.read_text())
+    path.write_text(json.dumps(row | change) + "\n")
+    for read in (read_run, read_results):
+        with pytest.raises(RecordError, match=r"run\.jsonl:1 is not a header") as caught:
+            read(path)
+        assert message in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
 def unended(*tasks: str, planned: dict[str, int] | None = None, **request: Any) -> str:
     """What is said of a run with so many episodes of each task: `goal/0 goal/0 goal/1`."""
     count: Counter[str] = Counter()

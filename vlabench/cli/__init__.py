@@ -3,6 +3,7 @@
 Everything heavy is imported inside the commands, so that `vlabench --help` answers at once.
 """
 
+import io
 import sys
 
 import typer
@@ -52,6 +53,9 @@ training.register(app)
 
 def main() -> None:
     """Run the command line and exit with its status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may lack what names are written in
+            stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(app(prog_name="vlabench", standalone_mode=False))
     except typer.TyperException as error:

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from vlabench.cli.options import Json, RunFiles
+from vlabench.cli.options import Json, RunFiles, TaskRows
 
 
 def register(app: typer.Typer) -> None:
@@ -13,8 +13,8 @@ def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
 
 
-def show(runs: RunFiles, as_json: Json = False) -> None:
-    """Show runs: each task and overall, with n, rate, interval, errors and time.
+def show(runs: RunFiles, tasks: TaskRows = False, as_json: Json = False) -> None:
+    """Show runs: groups, each task and overall, with n, rate, interval, errors and time.
 
     --json prints an object for one run, and a list of them for several.
     """
@@ -26,7 +26,7 @@ def show(runs: RunFiles, as_json: Json = False) -> None:
     for place, (path, run) in enumerate(found):
         if listed:
             print("," if place else "[")
-        print_run(path, run, as_json=as_json)
+        print_run(path, run, as_json=as_json, all_tasks=tasks)
     if listed:
         print("]")
 

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from vlabench.metrics import OnError, Rules
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
+TaskRows = Annotated[
+    bool, typer.Option("--tasks", help="Print every task, however many there are.")
+]
 SuiteId = Annotated[
     str, typer.Option("--suite", help="Which tasks: see `vlabench list suites`.", metavar="ID")
 ]
@@ -29,8 +32,8 @@ Tasks = Annotated[
     str,
     typer.Option(
         "--tasks",
-        help="Which tasks: globs over task ids or over the part after the slash, "
-        "separated by commas.",
+        help="Which tasks: globs over task ids or over the part after the slash, or a subset that "
+        "papers report, such as Meta-World's mt10; separated by commas.",
         metavar="GLOB",
     ),
 ]

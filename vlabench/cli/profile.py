@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlabench.cli.options import Json, OnErrorOption
+from vlabench.drawing import figure_class, without_glyphs
 from vlabench.errors import RecordError
+from vlabench.text import plain_cell
 
 if TYPE_CHECKING:
     from vlabench.metrics.estimate import Estimate
@@ -84,13 +86,13 @@ def write_profiles(found: Mapping[str, "Profile"], folder: Path, title: str) -> 
     table, picture = folder / "profile.csv", folder / "profile.png"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with table.open("w", newline="") as file:
+        with table.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(_COLUMNS)
             for policy, each in found.items():
                 for tau, share in zip(each.taus, each.above, strict=True):
                     ends = (f"{v:.6g}" for v in (share.value, share.low, share.high))
-                    writer.writerow([policy, each.runs, share.n, f"{tau:g}", *ends])
+                    writer.writerow([plain_cell(policy), each.runs, share.n, f"{tau:g}", *ends])
         drawn = _draw(found, picture, title)
     except OSError as error:
         raise RecordError(f"cannot write into {folder}: {error.strerror}") from error
@@ -170,7 +172,7 @@ def _columns(found: "Profile") -> dict[str, object]:
 
 def _draw(found: Mapping[str, "Profile"], path: Path, title: str) -> bool:
     try:
-        from matplotlib.figure import Figure
+        figure_type = figure_class()
     except ImportError:
         print(
             "vlabench: no picture: matplotlib is not installed. Install it with: pip install "
@@ -178,7 +180,7 @@ def _draw(found: Mapping[str, "Profile"], path: Path, title: str) -> bool:
             file=sys.stderr,
         )
         return False
-    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+    figure = figure_type(figsize=(6.4, 4.6), layout="constrained")
     axes = figure.subplots()
     for number, (policy, each) in enumerate(found.items()):
         colour = f"C{number % 10}"
@@ -199,5 +201,6 @@ def _draw(found: Mapping[str, "Profile"], path: Path, title: str) -> bool:
     )
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", frameon=False, fontsize=8)
-    figure.savefig(path, dpi=130)
+    with without_glyphs():
+        figure.savefig(path, dpi=130)
     return True

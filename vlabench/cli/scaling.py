@@ -62,7 +62,7 @@ def write_scaling(series: Sequence[Series], folder: Path, title: str) -> list[Pa
     table, picture = folder / "scaling.csv", folder / "scaling.png"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with table.open("w", newline="") as file:
+        with table.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(

@@ -22,6 +22,8 @@ from vlabench.table import Ints, Results, results_of, unfinished
 from vlabench.table import Table as Episodes
 from vlabench.verify import Difference
 
+_FEW = 100
+"""Tasks that are printed without being asked for."""
 _WIDE = 160
 """Columns when the output is no terminal: files and pipes do not wrap."""
 _WIDEST = 400
@@ -72,8 +74,15 @@ def _rows(rows: Sequence[Mapping[str, object]]) -> Table:
     return table
 
 
-def print_run(path: Path, run: Run | Results, *, as_json: bool) -> None:
-    """Print each task and the whole of a run."""
+def print_run(path: Path, run: Run | Results, *, as_json: bool, all_tasks: bool = False) -> None:
+    """Print the groups, each task and the whole of a run.
+
+    Args:
+        path: Of the run, for people.
+        run: The run.
+        as_json: Whether it is for a script.
+        all_tasks: Whether tasks are printed where there are more than fit on a few screens.
+    """
     results = results_of(run)
     if as_json:
         print(json.dumps(_run_json(path, results), indent=1))
@@ -94,13 +103,19 @@ def print_run(path: Path, run: Run | Results, *, as_json: bool) -> None:
         "task", "n", "successes", "success rate", "95 % interval", "errors", "steps", "time",
         *(["progress (95 % interval)"] if progress else []), box=None, pad_edge=False,
     )  # fmt: skip
-    for task, sums in tasks.items():
+    for name, sums in _group_sums(results).items():
+        table.add_row(*_cells(name, sums, header))
+    table.add_section()
+    shown = all_tasks or len(tasks) <= _FEW
+    for task, sums in tasks.items() if shown else ():
         table.add_row(*_cells(task, sums, header), *_progress_cells(progress, task))
     if len(tasks) > 1:
         table.add_section()
         sums = _all_sums(results.table)
         table.add_row(*_cells("all", sums, header), *_progress_cells(progress, "all"))
     out.print(table)
+    if not shown:
+        out.print(f"{len(tasks)} tasks: vlabench show --tasks {path}", soft_wrap=True)
     for about, rate in _suite_rates(results.table).items():
         interval = f"{rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}] of n = {rate.n}"
         out.print(f"mean over tasks, {about}: {interval}", markup=False)
@@ -171,6 +186,23 @@ class _Sums:
 def _task_sums(table: Episodes) -> dict[str, _Sums]:
     rates = [_rate(table.of_task(code)) for code in range(len(table.tasks))]
     return dict(zip(table.tasks, _sums(table, table.task, rates), strict=True))
+
+
+def _group_sums(results: Results) -> dict[str, _Sums]:
+    """Add up what tasks are grouped by: suites, where there are several, and what files say."""
+    table, found = results.table, dict[str, _Sums]()
+    groups: dict[str, Mapping[str, str]] = {}
+    if len({task.partition("/")[0] for task in table.tasks}) > 1:
+        groups["suite"] = {task: task.partition("/")[0] for task in table.tasks}
+    groups |= results.header.ingested.groups if results.header.ingested else {}
+    for column, values in groups.items():
+        said = [values.get(task, "-") for task in table.tasks]
+        names = sorted(set(said))
+        place = {name: code for code, name in enumerate(names)}
+        of_task = np.array([place[name] for name in said], dtype=np.int64)
+        parts = _sums(table, of_task[table.task], len(names))
+        found |= {f"{column}: {name}": part for name, part in zip(names, parts, strict=True)}
+    return found
 
 
 def _all_sums(table: Episodes) -> _Sums:
@@ -306,6 +338,7 @@ def _run_json(path: Path, results: Results) -> dict[str, object]:
         "run": str(path),
         "header": asdict(header),
         "notes": _notes(results),
+        "groups": {name: _sums_json(sums, header) for name, sums in _group_sums(results).items()},
         "tasks": {
             task: _sums_json(sums, header) | _progress_json(progress, task)
             for task, sums in _task_sums(table).items()

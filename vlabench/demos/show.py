@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vlabench.demos.collect import RUN_FILE
 from vlabench.demos.storage import Demo, demos_digest, first_of_each_task, natural, read_demos
+from vlabench.drawing import figure_class, without_glyphs
 from vlabench.errors import DemoError, MissingExtraError
 from vlabench.record import EpisodeRecord, Outcome
 from vlabench.spaces import Orientation
@@ -149,20 +150,21 @@ def contact_sheet(path: Path, out: Path) -> int:
     """
     if out.suffix not in _FORMATS:
         raise DemoError(f"{out}: a sheet is one of {', '.join(_FORMATS)}, by the file's suffix")
-    figures = _figures()
+    figure_type = _figure_class()
     drawn = [_shown_pictures(demo) for demo in islice(first_of_each_task(path), SHEET_TASKS)]
     tasks = len(drawn) if len(drawn) < SHEET_TASKS else len({*map(_label, _lean(path))})
     columns = max(len(_panels(demo)) for demo in drawn)
     width, height = max(columns, 4) * _INCHES, _INCHES + 0.25
     strips = max(1, round(math.sqrt(len(drawn) * height / width)))  # about as wide as it is high
     rows = math.ceil(len(drawn) / strips)
-    figure = figures.Figure(figsize=(strips * width, rows * height + 0.3), layout="constrained")
+    figure = figure_type(figsize=(strips * width, rows * height + 0.3), layout="constrained")
     for strip, part in enumerate(figure.subfigures(1, strips, squeeze=False)[0]):
         grid = part.subplots(rows, columns, squeeze=False)
         for row, demo in zip_longest(grid, drawn[strip * rows : (strip + 1) * rows]):
             _draw_row(row, demo)
     try:
-        figure.savefig(out, dpi=120)
+        with without_glyphs():
+            figure.savefig(out, dpi=120)
     except OSError as error:
         raise DemoError(f"cannot write {out}: {error.strerror}") from error
     return tasks
@@ -180,12 +182,11 @@ def _draw_row(row: Sequence[Any], demo: Demo | None) -> None:
         row[0].set_title(f"{_label(demo)}: {demo.instruction}", fontsize=7, loc="left")
 
 
-def _figures() -> Any:
+def _figure_class() -> Any:
     try:
-        import matplotlib.figure
+        return figure_class()
     except ImportError as error:
         raise MissingExtraError("a contact sheet", "matplotlib", "demos") from error
-    return matplotlib.figure
 
 
 def _label(demo: Demo) -> str:

@@ -112,7 +112,7 @@ class Demo:
 
 def demo_path(folder: Path, episode: EpisodeSpec) -> Path:
     """Return where an episode's demonstration is kept in a folder."""
-    return folder / episode.task_id.replace("/", "-") / f"{episode.init_index:06d}.hdf5"
+    return folder / episode.task_file / f"{episode.init_index:06d}.hdf5"
 
 
 def demo_files(path: Path) -> list[Path]:
@@ -347,7 +347,7 @@ class _Data:
         self.path = path
         self._root = _Node(path, file)
         self._node = self._root.child("data")
-        self.instruction = _instruction(self._node)
+        self.instruction = _instruction(self._node, path)
         self.ours = "format" in self._node.group.attrs
         self.about = self._about() if self.ours else {}
         self.label = self.about["origin"].episode.task_id if self.ours else path.stem
@@ -563,8 +563,13 @@ class _Node:
         return found
 
 
-def _instruction(data: _Node) -> str:
-    """Return LIBERO's sentence; some of its files have it in quotes, or letter by letter."""
+def _instruction(data: _Node, path: Path) -> str:
+    """Return LIBERO's sentence; some of its files have it in quotes, or letter by letter.
+
+    Files that others made of LIBERO's have it in their names alone: OpenVLA's without idle steps.
+    """
+    if "problem_info" not in data.group.attrs:
+        return _named_sentence(data, path)
     found = data.json("problem_info").get("language_instruction")
     if isinstance(found, list) and all(isinstance(part, str) for part in found):
         found = "".join(found)
@@ -573,6 +578,18 @@ def _instruction(data: _Node) -> str:
             f"{data.where}: problem_info has language_instruction {found!r}, expected a sentence"
         )
     return found.strip().strip('"')
+
+
+def _named_sentence(data: _Node, path: Path) -> str:
+    """Return the sentence in the name of a file, as LIBERO forms names, without the scene's."""
+    name = re.sub(r"^[A-Z_]+SCENE\d+_", "", path.stem)
+    sentence = name.removesuffix("_demo").replace("_", " ").strip()
+    if not name.endswith("_demo") or not sentence:
+        raise DemoError(
+            f"{data.where} has no attribute 'problem_info', and the file's name says no sentence; "
+            "expected either, as in open_the_drawer_demo.hdf5"
+        )
+    return sentence
 
 
 def _camera(drawn: _Node) -> Camera:

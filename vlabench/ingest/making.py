@@ -4,10 +4,11 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from vlabench.episode import EpisodeSpec
 from vlabench.errors import RecordError
-from vlabench.ingest.found import Attempt, Found
+from vlabench.ingest.found import Asked, Attempt, Found
 from vlabench.plan import PlanRequest
 from vlabench.record import (
     UNKNOWN,
@@ -21,48 +22,50 @@ from vlabench.record import (
 )
 
 _NEVER_SAID = ("decisions", "peak_mb", "policy_seed", "samples", "seconds")
+_Home = tuple[str, str, str, tuple[str, ...]]
+"""What makes a task: suite, name, number, and the values that it is grouped by."""
+_REPEATED = "episodes that several files hold are taken as repeats, as of several evaluation seeds"
 
 
 def make_run(
-    found: Sequence[Found],
-    sources: Mapping[str, str],
-    *,
-    suite: str | None,
-    policy: str | None,
-    vlabench: str,
+    found: Sequence[Found], sources: Mapping[str, str], asked: Asked, *, vlabench: str
 ) -> Run:
     """Make one run of files of one format.
 
     Args:
         found: What each file holds.
         sources: Name of each file to its SHA-256.
-        suite: The suite, where the files do not say.
-        policy: The policy, where the files do not say.
+        asked: What the user says about the files.
         vlabench: Version of what reads.
 
     Raises:
         RecordError: If the files do not belong together, or hold an episode twice.
     """
     kind = _one("format", [one.format for one in found], None)
-    name = _one("policy", [one.policy for one in found], policy)
-    rows = [(_suite(one, attempt, suite), attempt) for one in found for attempt in one.attempts]
-    records = tuple(_record(home, attempt) for home, attempt in rows)
+    policy = _one("policy", [one.policy for one in found], asked.policy)
+    attempts, repeated = _all_attempts(found, asked.suite)
+    names = _task_ids({home for home, _ in attempts})
+    records = tuple(_record(names[home], attempt) for home, attempt in attempts)
     _refuse_twins(records)
     ingested = Ingested(
         format=kind,
         sources=dict(sources),
         states_known=all(one.states_known for one in found),
         unknown=_unknown(found),
+        groups=_groups(attempts, names),
+        columns={**asked.columns, **{f"group {n}": name for n, name in enumerate(asked.groups, 1)}},
+        patterns=asked.patterns,
     )
     caveats = dict.fromkeys(caveat for one in found for caveat in one.caveats)
+    caveats |= {_REPEATED: None} if repeated else {}
     return Run(
         header=RunHeader(
-            suite_id="+".join(sorted({home for home, _ in rows})),
+            suite_id="+".join(sorted({suite for suite, *_ in names})),
             suite_version=0,
             protocol=f"{kind}@0",
             plan_digest=_plan_digest(records, ingested),
             request=_request(records, found, ingested),
-            policy_id=name,
+            policy_id=policy,
             fingerprint=Fingerprint(
                 mismatches=(f"ingested from {kind}; rules and simulator are unknown", *caveats)
             ),
@@ -89,25 +92,78 @@ def _one(what: str, values: Iterable[str | None], asked: str | None) -> str:
     return said[0] if said else asked or UNKNOWN
 
 
-def _suite(found: Found, attempt: Attempt, asked: str | None) -> str:
-    name = attempt.suite or found.suite or asked or UNKNOWN
-    return _plain(name.replace("/", "-")) or UNKNOWN
+def _all_attempts(
+    found: Sequence[Found], suite: str | None
+) -> tuple[list[tuple[_Home, Attempt]], bool]:
+    """Put the files' episodes together; say whether some of them are repeats by that.
+
+    What an earlier file holds, too, is a repeat where initial states are known, unless its seed
+    says that it is the same episode; elsewhere it is one more attempt.
+    """
+    known = all(one.states_known for one in found)
+    rows: list[tuple[_Home, Attempt]] = []
+    seen: dict[tuple[_Home, int], set[int]] = {}
+    most: dict[_Home, int] = {}
+    repeated = False
+    for one in found:
+        earlier, further = {key: max(repeats) + 1 for key, repeats in seen.items()}, dict(most)
+        mine = [(_home(one, attempt, suite), attempt) for attempt in one.attempts]
+        again = {home for home, attempt in mine if (home, attempt.index) in earlier}
+        for home, attempt in mine:
+            if home in again and not known:
+                attempt = replace(attempt, index=attempt.index + further[home])
+            elif (home, attempt.index) in earlier and attempt.seed is None:
+                repeated = True
+                shift = earlier[home, attempt.index]
+                attempt = replace(attempt, repeat=attempt.repeat + shift)
+            seen.setdefault((home, attempt.index), set()).add(attempt.repeat)
+            most[home] = max(most.get(home, 0), attempt.index + 1)
+            rows.append((home, attempt))
+    return rows, repeated
+
+
+def _home(found: Found, attempt: Attempt, asked: str | None) -> _Home:
+    suite = attempt.suite or found.suite or asked or UNKNOWN
+    suite = _plain(suite.replace("/", "-")) or UNKNOWN
+    task = _plain(attempt.task)
+    if not task:
+        raise RecordError(f"an episode of suite {suite} has a task without a name")
+    groups = tuple(_plain(value) for value in attempt.groups.values())
+    return suite, task, _plain(attempt.number), groups
+
+
+def _task_ids(homes: Iterable[_Home]) -> dict[_Home, str]:
+    """Name the tasks; of those with one name, by their number and their groups as well."""
+    alike: dict[tuple[str, str], list[_Home]] = {}
+    for home in homes:
+        alike.setdefault(home[:2], []).append(home)
+    ids = {}
+    for (suite, task), some in alike.items():
+        numbers, groups = {home[2] for home in some}, {home[3] for home in some}
+        for home in some:
+            more = [home[2]] * (len(numbers) > 1) + [*home[3]] * (len(groups) > 1)
+            told = ", ".join(part for part in more if part)
+            ids[home] = f"{suite}/{task} ({told})" if told else f"{suite}/{task}"
+    (name, count), *_ = Counter(ids.values()).most_common(1)
+    if count > 1:
+        raise RecordError(f"{count} tasks would be called {name!r}; rename one of them")
+    return ids
 
 
 def _plain(text: str) -> str:
     """Return a name that fits on a line: terminals obey control characters, files may hold any."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(text.split())
 
 
-def _record(suite: str, attempt: Attempt) -> EpisodeRecord:
-    task = _plain(attempt.task)
-    if not task:
-        raise RecordError(f"an episode of suite {suite} has a task without a name")
+def _record(task_id: str, attempt: Attempt) -> EpisodeRecord:
     outcome = Outcome.SUCCESS if attempt.success else Outcome.FAILURE
     return EpisodeRecord(
         episode=EpisodeSpec(
-            task_id=f"{suite}/{task}",
+            task_id=task_id,
             init_index=attempt.index,
+            repeat=attempt.repeat,
             scene_seed=attempt.seed or 0,
             policy_seed=0,
         ),
@@ -117,11 +173,23 @@ def _record(suite: str, attempt: Attempt) -> EpisodeRecord:
     )
 
 
+def _groups(
+    attempts: Iterable[tuple[_Home, Attempt]], names: Mapping[_Home, str]
+) -> dict[str, dict[str, str]]:
+    """Return column to task to value."""
+    found: dict[str, dict[str, str]] = {}
+    for home, attempt in attempts:
+        for column, value in zip(attempt.groups, home[3], strict=True):
+            found.setdefault(_plain(column), {})[names[home]] = value
+    return found
+
+
 def _refuse_twins(records: Sequence[EpisodeRecord]) -> None:
     (key, count), *_ = Counter(record.episode.key for record in records).most_common(1)
     if count > 1:
         raise RecordError(
-            f"episode {key} is there {count} times; each file of a run must hold other episodes"
+            f"episode {key} is there {count} times; each file of a run must hold other episodes, "
+            "and a column must number what is repeated: --map repeat=COLUMN"
         )
 
 
@@ -151,11 +219,22 @@ def _plan_digest(records: Sequence[EpisodeRecord], ingested: Ingested) -> str:
 def _request(
     records: Sequence[EpisodeRecord], found: Sequence[Found], ingested: Ingested
 ) -> PlanRequest:
-    most = max(Counter(record.episode.task_id for record in records).values())
+    states = Counter(
+        task for task, _ in {(r.episode.task_id, r.episode.init_index) for r in records}
+    )
     seed = (
         0 if "seed" in ingested.unknown else next(one.seed for one in found if one.seed is not None)
     )
-    known = (
-        "*" if ingested.states_known else f"initial states unknown: {', '.join(ingested.sources)}"
+    return PlanRequest(
+        tasks="*" if ingested.states_known else _unknown_states(found, ingested),
+        episodes=max(states.values()),
+        repeats=max(record.episode.repeat for record in records) + 1,
+        seed=seed or 0,
     )
-    return PlanRequest(tasks=known, episodes=most, seed=seed or 0)
+
+
+def _unknown_states(found: Sequence[Found], ingested: Ingested) -> str:
+    """Say which files leave initial states open, and what would have to be there."""
+    why = next((one.missing for one in found if one.missing), "")
+    files = ", ".join(ingested.sources)
+    return f"initial states unknown: {files}" + (f" ({why})" if why else "")

@@ -6,6 +6,7 @@ of independent episodes; runs on one plan say more (`vlabench.metrics.stability`
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isfinite
 
 import numpy as np
@@ -42,8 +43,11 @@ class Curve:
             raise RecordError(
                 f"{self.name} has success at {len(self.steps)} places; a curve needs two"
             )
-        if any(b <= a for a, b in zip(self.steps, self.steps[1:], strict=False)):
-            raise RecordError(f"{self.name}: its {self.unit} do not grow from row to row")
+        if back := [pair for pair in pairwise(self.steps) if pair[1] <= pair[0]]:
+            raise RecordError(
+                f"{self.name}: its {self.unit} do not grow from row to row, {back[0][1]:g} comes "
+                f"after {back[0][0]:g}; keep one row a {self.unit} where a training was resumed"
+            )
         if odd := [step for step in self.steps if not isfinite(step)]:
             raise RecordError(f"{self.name}: a {self.unit} of {odd[0]:g}; expected a finite number")
         if wrong := [s for s in self.success if not 0 <= s <= 1]:

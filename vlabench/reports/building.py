@@ -43,6 +43,7 @@ from vlabench.reports.model import (
     number_cell,
     points_cell,
     rate_cell,
+    told_apart,
 )
 from vlabench.reports.sweeps import sweep_section
 from vlabench.reports.trainings import training_section
@@ -101,11 +102,13 @@ def build_report(request: Request, papers: Sequence[Section] = ()) -> Report:
     return Report(
         title=request.title,
         findings=tuple(f for board, cs in found for f in _findings(board, cs)),
-        sections=(
-            *papers,
-            *sections,
-            *(sweep_section(name, runs, on_error) for name, runs in request.sweeps.items()),
-            *(training_section(name, curves) for name, curves in request.trainings.items()),
+        sections=told_apart(
+            (
+                *papers,
+                *sections,
+                *(sweep_section(name, runs, on_error) for name, runs in request.sweeps.items()),
+                *(training_section(name, curves) for name, curves in request.trainings.items()),
+            )
         ),
         discordant=tuple(d for board, cs in found for d in _discordant(board, cs)),
         sources=_sources([*request.runs.values(), *request.sweeps.values()]),

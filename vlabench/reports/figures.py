@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+from vlabench.drawing import figure_class, without_glyphs
 from vlabench.reports.model import Figure
 
 if TYPE_CHECKING:
@@ -80,14 +81,14 @@ def svg_of(figure: Figure) -> str:
 @contextmanager
 def drawn(figure: Figure) -> Iterator["Canvas"]:
     """Draw on a canvas of the figure's size, whatever the user's matplotlibrc says."""
+    canvas_class = figure_class()
     import matplotlib
-    from matplotlib.figure import Figure as Canvas
 
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), without_glyphs():
         matplotlib.rcdefaults()
         # Ids in an SVG are hashes of what they name and of this; without it, of a random number.
         matplotlib.rcParams.update({**_STYLE, "svg.hashsalt": figure.id})
-        canvas = Canvas(figsize=figure.size, layout="constrained")
+        canvas = canvas_class(figsize=figure.size, layout="constrained")
         figure.draw(canvas)
         yield canvas
 

@@ -3,9 +3,9 @@
 Text in it is plain. A writer escapes it for its format, and decides nothing.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from vlabench.metrics.comparison import Comparison
 from vlabench.metrics.estimate import Estimate
@@ -215,6 +215,34 @@ class Report:
             ids = [part.id for section in self.sections for part in getattr(section, what)]
             if twice := {id_ for id_ in ids if ids.count(id_) > 1}:
                 raise ValueError(f"{what} with one id: {', '.join(sorted(twice))}")
+
+
+_Part = TypeVar("_Part", Section, Table, Figure)
+
+
+def told_apart(sections: Iterable[Section]) -> tuple[Section, ...]:
+    """Return the sections with ids that no other part of its kind has, as files and links need.
+
+    Ids hold letters and digits alone, so that names which differ in other signs, or are in another
+    script, give the same one: all but the first get a number.
+    """
+    seen: dict[tuple[str, str], int] = {}
+
+    def alone(part: _Part) -> _Part:
+        kind = type(part).__name__
+        count = seen[kind, part.id] = seen.get((kind, part.id), 0) + 1
+        return part if count == 1 else alone(replace(part, id=f"{part.id}-{count}"))
+
+    return tuple(
+        alone(
+            replace(
+                section,
+                tables=tuple(map(alone, section.tables)),
+                figures=tuple(map(alone, section.figures)),
+            )
+        )
+        for section in sections
+    )
 
 
 def rate_cell(rate: Estimate | None, *, bold: bool = False, note: str = "") -> Cell:

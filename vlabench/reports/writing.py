@@ -11,6 +11,7 @@ from vlabench.errors import MissingExtraError, RecordError
 from vlabench.reports.latex import table_latex
 from vlabench.reports.markdown import markdown_of
 from vlabench.reports.model import Cell, Report, Table
+from vlabench.text import plain_cell
 
 _Job = tuple[list[Path], Callable[..., None]]
 FORMATS = ("md", "html", "tex", "csv", "png", "pdf")
@@ -64,7 +65,7 @@ def stale_files(out: Path, written: Collection[Path]) -> list[Path]:
 def table_csv(table: Table) -> str:
     """Return a table as CSV, the ends of intervals in columns of their own.
 
-    Rates and points are in percent, as shown.
+    Rates and points are in percent, as shown. No cell is a formula to a spreadsheet.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -73,10 +74,10 @@ def table_csv(table: Table) -> str:
         for place, column in enumerate(table.columns)
     ]
     names = (_csv_names(c.name, wide=w) for c, w in zip(table.columns, wide, strict=True))
-    writer.writerow(["group", *chain.from_iterable(names)])
+    writer.writerow(map(plain_cell, ["group", *chain.from_iterable(names)]))
     for row in table.rows:
         cells = (_csv_cells(cell, wide=w) for cell, w in zip(row.cells, wide, strict=True))
-        writer.writerow([row.group, *chain.from_iterable(cells)])
+        writer.writerow(map(plain_cell, [row.group, *chain.from_iterable(cells)]))
     return text.getvalue()
 
 

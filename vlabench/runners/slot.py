@@ -44,7 +44,7 @@ class Film:
 
     def path(self, episode: EpisodeSpec) -> Path:
         """Return the video's path."""
-        return self.folder / f"{file_stem(episode)}.mp4"
+        return self.folder / f"{episode.file_stem}.mp4"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +98,6 @@ class Ending:
     error: str | None = None
     peak_mb: float = 0.0
     progress: float | None = None
-
-
-def file_stem(episode: EpisodeSpec) -> str:
-    """Return the episode's key as a file name."""
-    return episode.key.replace("/", "-").replace("#", "-")
 
 
 class Tracer:
@@ -293,6 +288,6 @@ class Slot:
         actions = actions.reshape(-1, stage.protocol.action.size)
         if stage.actions_folder is not None:
             stage.actions_folder.mkdir(parents=True, exist_ok=True)
-            np.save(stage.actions_folder / f"{file_stem(self._episode)}.npy", actions)
+            np.save(stage.actions_folder / f"{self._episode.file_stem}.npy", actions)
         if stage.film.wants(outcome):
             film_episode(stage, self._episode, actions)

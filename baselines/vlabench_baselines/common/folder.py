@@ -25,7 +25,7 @@ def claim(out: Path, recipe: Recipe) -> Iterator[None]:
     path = out / "recipe"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        mark = path.open("a+")
+        mark = path.open("a+", encoding="utf-8")
     except OSError as error:
         raise RecordError(f"cannot write {path}: {error.strerror}") from error
     with mark:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vlabench.drawing import figure_class, without_glyphs
+
 _ACROSS = 4
 """Panels beside each other, at most."""
 
@@ -22,14 +24,14 @@ class Log:
     def __init__(self, path: Path, columns: Sequence[str], step: int) -> None:
         self._path, self._columns = path, list(columns)
         kept = [row for row in read_log(path) if int(row[columns[0]]) <= step]
-        with path.open("w", newline="") as file:
+        with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(kept)
 
     def add(self, row: Mapping[str, float | int | str]) -> None:
         """Append a row; columns that are missing stay empty."""
-        with self._path.open("a", newline="") as file:
+        with self._path.open("a", encoding="utf-8", newline="") as file:
             csv.DictWriter(file, self._columns).writerow(row)
 
 
@@ -37,7 +39,7 @@ def read_log(path: Path) -> list[dict[str, str]]:
     """Return the rows of a log; none if it is not there."""
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -50,8 +52,6 @@ def draw_curves(path: Path, out: Path, panels: Mapping[str, Sequence[str]], titl
         panels: Panel title to the columns in it; panels without a number are left out.
         title: Of the whole picture.
     """
-    from matplotlib.figure import Figure
-
     rows = read_log(path)
     if not rows:
         return
@@ -63,7 +63,7 @@ def draw_curves(path: Path, out: Path, panels: Mapping[str, Sequence[str]], titl
     shown = {name: columns for name, columns in shown.items() if columns}
     across = min(_ACROSS, len(shown))
     down = -(-len(shown) // across)
-    figure = Figure(figsize=(4.5 * across, 3.2 * down), layout="constrained")
+    figure = figure_class()(figsize=(4.5 * across, 3.2 * down), layout="constrained")
     axes = figure.subplots(down, across, squeeze=False).flatten()
     for axis in axes[len(shown) :]:
         axis.set_visible(False)
@@ -79,7 +79,8 @@ def draw_curves(path: Path, out: Path, panels: Mapping[str, Sequence[str]], titl
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.legend(frameon=False)
     figure.suptitle(title)
-    figure.savefig(out, dpi=110)
+    with without_glyphs():
+        figure.savefig(out, dpi=110)
 
 
 def _draw_column(axis: Any, rows: Sequence[Mapping[str, str]], step: str, column: str) -> None:

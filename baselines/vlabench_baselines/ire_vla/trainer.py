@@ -346,7 +346,6 @@ class _Trainer:
     def finish(self) -> Checkpoint:
         """Write the policy and the learning curves, and the best policy if that was another one."""
         log = self._out / "log.csv"
-        draw_curves(log, self._out / "curves.png", _PANELS, self._origin.recipe)
         fall = fall_of(log)
         notes = {
             "execute": self._arena.execute,
@@ -362,6 +361,7 @@ class _Trainer:
             best.load_state_dict(self._best.weights)
             notes |= {"iteration": self._best.iteration, "validation": self._best.success}
             self._keep("best", best, notes)
+        draw_curves(log, self._out / "curves.png", _PANELS, self._origin.recipe)
         return last
 
     def _keep(self, name: str, model: NanoVLA, notes: dict[str, Any]) -> Checkpoint:

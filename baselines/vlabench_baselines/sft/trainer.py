@@ -218,13 +218,13 @@ class _Trainer:
 
     def finish(self) -> Checkpoint:
         """Write the checkpoint and the learning curves."""
-        draw_curves(self._out / "log.csv", self._out / "curves.png", _PANELS, self._origin.recipe)
         notes = {
             "execute": self._wanted.execute or self._average.config.chunk,
             "seconds": round(self._seconds),
             "device": str(self._device),
         }
         checkpoint = save_checkpoint(self._out / "checkpoint", self._average, self._origin, notes)
+        draw_curves(self._out / "log.csv", self._out / "curves.png", _PANELS, self._origin.recipe)
         self._say.say(f"checkpoint {checkpoint.digest}: {checkpoint.folder}")
         return checkpoint
 

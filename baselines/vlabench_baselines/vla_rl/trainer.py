@@ -311,7 +311,6 @@ class _Trainer:
     def finish(self, say: Follower) -> Checkpoint:
         """Write the best policy and the learning curves; say so if it is not the last one."""
         log = self._out / "log.csv"
-        draw_curves(log, self._out / "curves.png", _PANELS, self._origin.recipe)
         fall = fall_of(log)
         if fall.told:
             say.say(fall.told)
@@ -322,6 +321,7 @@ class _Trainer:
         judges = {RPRM: self._process} if self._process else None
         folder = self._out / "checkpoint"
         checkpoint = save_checkpoint(folder, best, self._origin, notes, judges)
+        draw_curves(log, self._out / "curves.png", _PANELS, self._origin.recipe)
         say.say(
             f"checkpoint {checkpoint.digest} of iteration {self._best.iteration}, "
             f"{self._best.success:.1%} in training episodes: {checkpoint.folder}"

@@ -21,7 +21,7 @@ _NUM_INITS = 50
 
 
 def _tasks(suite_id: str) -> tuple[Task, ...]:
-    table = json.loads(files(__package__).joinpath("tasks.json").read_text())
+    table = json.loads(files(__package__).joinpath("tasks.json").read_text("utf-8"))
     folder = suite_id.replace("-", "_")
     return tuple(
         Task(

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from vlabench.reports.model import (
     number_cell,
     points_cell,
     rate_cell,
+    told_apart,
 )
 from vlabench.reports.writing import stale_files, table_csv, write_report
 
@@ -261,6 +263,29 @@ def test_csv_has_numbers_and_the_ends_of_intervals() -> None:
     assert rows[0]["group"] == "measured"
     assert rows[1]["goal"] == rows[1]["goal, low"] == rows[1]["n"] == ""
     assert rows[1]["goal, about"] == ""
+
+
+def test_csv_has_no_cell_that_a_spreadsheet_takes_for_a_formula() -> None:
+    names = ['=HYPERLINK("http://x")', "+cmd", "@x", "-2+3", "\ttab", "-12.5", "+3.0", "- plain"]
+    rows = tuple(Row(cells=(Cell(text=name),), group="=1+1") for name in names)
+    table = Table(id="t", title="T", columns=(Column(name="=method"),), rows=rows)
+    head, *found = csv.reader(table_csv(table).splitlines())
+    assert head == ["group", "'=method"]
+    assert {group for group, _ in found} == {"'=1+1"}
+    assert [name for _, name in found] == [
+        '\'=HYPERLINK("http://x")', "'+cmd", "'@x", "'-2+3", "'\ttab", "-12.5", "+3.0", "'- plain"
+    ]  # fmt: skip
+
+
+def test_names_that_give_one_id_have_files_of_their_own() -> None:
+    def section(title: str) -> Section:
+        return Section(id="v0", title=title, tables=(replace(TABLE, id="v0-success"),))
+
+    found = told_apart([section("套件"), section("スイート"), replace(section("x"), id="v0-2")])
+    assert [part.id for part in found] == ["v0", "v0-2", "v0-2-2"]
+    assert [part.tables[0].id for part in found] == ["v0-success", "v0-success-2", "v0-success-3"]
+    assert [part.title for part in found] == ["套件", "スイート", "x"]
+    assert Report(title="r", sections=found).sections == found  # which refuses equal ids
 
 
 def test_csv_keeps_the_interval_of_a_plain_number() -> None:
