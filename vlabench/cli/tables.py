@@ -200,7 +200,9 @@ def _group_sums(results: Results) -> dict[str, _Sums]:
         names = sorted(set(said))
         place = {name: code for code, name in enumerate(names)}
         of_task = np.array([place[name] for name in said], dtype=np.int64)
-        parts = _sums(table, of_task[table.task], len(names))
+        group = of_task[table.task]
+        rates = [_rate(table.rows(group == code)) for code in range(len(names))]
+        parts = _sums(table, group, rates)
         found |= {f"{column}: {name}": part for name, part in zip(names, parts, strict=True)}
     return found
 

@@ -22,9 +22,7 @@ from vlabench.table import Results, Table, natural
 
 Globs = Mapping[str, str]
 """Name of a group of tasks to globs over their ids, separated by commas."""
-INTERVALS = (
-    "In percent, with 95 % intervals for these tasks and checkpoints, over initial states and draws."
-)
+INTERVALS = "In percent, with 95 % intervals for these tasks and checkpoints, over initial states."
 """What tables of rates say of them."""
 
 

@@ -302,14 +302,14 @@ def _pairs_table(board: Board, found: Sequence[Comparison]) -> Table:
             Column(name="A"),
             Column(name="tasks"),
             Column(name="B is"),
-            Column(name="B - A, these tasks", kind="points"),
+            Column(name="B - A", kind="points"),
             Column(name="B - A, new tasks", kind="points"),
             *(
                 (
                     Column(
-                        name="B - A, new trainings",
+                        name="B - A, these checkpoints",
                         kind="points",
-                        about="over trainings like these, which alone are the sample",
+                        about="with initial states alone as the sample",
                     ),
                 )
                 if several
@@ -321,7 +321,8 @@ def _pairs_table(board: Board, found: Sequence[Comparison]) -> Table:
         ),
         rows=tuple(rows),
         notes=(
-            "In points, with 95 % intervals. The verdict rests on these tasks, all of them; margin "
+            "In points, with 95 % intervals. The verdict rests on B - A on these tasks, all of them, "
+            "over trainings like these where a side has several; margin "
             f"{100 * found[0].margin:g} points. p: over all pairs, or over the groups of a pair.",
         ),
     )
