@@ -1,10 +1,14 @@
 """Whether a change may be merged: a real regression is told from a harmless change, end to end."""
 
 import json
+import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -311,3 +315,128 @@ def test_json_holds_all_of_it(baseline: Path, shaken: Path) -> None:
     assert entry["judgement"]["p_value"] < 0.001
     assert entry["same"] == 0
     assert {one["now"] for one in entry["changed"]} >= {"failure"}
+
+
+ROOT = Path(__file__).parents[2]
+OWN = ROOT / "results" / "gate"
+LEARNED = ("libero-sft.jsonl", "libero-vla-rl.jsonl", "metaworld-sft.jsonl")
+
+
+def own_margin() -> float:
+    """The margin with which this project's own gate is run."""
+    words = (ROOT / "scripts" / "gate").read_text().split()
+    return float(words[words.index("--margin") + 1])
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_this_projects_own_gate_fires_when_a_policy_breaks_on_one_task(
+    name: str, tmp_path: Path
+) -> None:
+    """Each task in turn fails wholly, on another way, beside runs that are the committed ones."""
+    records = [json.loads(line) for line in (OWN / name).read_text().splitlines()]
+    tasks = {r["episode"]["task_id"] for r in records if r["kind"] == "episode"}
+    assert len(tasks) == 4
+    for task in tasks:
+        candidate = tmp_path / task.replace("/", "-")
+        shutil.copytree(OWN, candidate)
+        changed = [json.dumps(fallen(record, task)) for record in records]
+        (candidate / name).write_text("\n".join(changed) + "\n")
+        found = gate("--baseline", OWN, "--candidate", candidate, "--margin", own_margin())
+        assert found.exit_code == 1, found.output
+        assert f"task {task} alone is worse: -100.0 points" in found.output
+
+
+def fallen(record: dict[str, Any], task: str) -> dict[str, Any]:
+    """A record, as it were if its episode had gone another way and failed, if it is of the task."""
+    if record["kind"] != "episode" or record["episode"]["task_id"] != task:
+        return record
+    trace = record["trace"] | {"digest": "f" * 32}
+    return record | {"outcome": "failure", "progress": None, "trace": trace}
+
+
+def test_a_policy_that_fails_on_one_task_of_a_real_run_is_stopped(tmp_path: Path) -> None:
+    """The toy's expert does nothing on one of its two tasks: five episodes of each are enough."""
+    paths = [tmp_path / "then.jsonl", tmp_path / "now.jsonl"]
+    for path, broken in zip(paths, (False, True), strict=True):
+        evaluation = prepare(
+            "point-reach",
+            "point-reach-expert",
+            request={"episodes": 5},
+            wrap=Lame if broken else None,
+        )
+        for _ in evaluation.run(SerialRunner(), path):
+            pass
+    found = gate("--baseline", paths[0], "--candidate", paths[1], "--margin", 10, "--per-task")
+    assert found.exit_code == 1, found.output
+    lines = found.output.splitlines()
+    (head,) = [i for i, line in enumerate(lines) if line.startswith("task ")]
+    worst, other = lines[head + 1 : head + 3]
+    assert worst.split()[1] == "REGRESSION"
+    assert other.split()[1] in ("UNDERPOWERED", "NO")
+    assert "0.031" in worst
+    assert "a task is a REGRESSION at p 0.0313 or below" in lines[head + 3]
+
+
+class Lame:
+    """A policy that does nothing in one task."""
+
+    def __init__(self, inner: Policy) -> None:
+        self.id, self.digest = inner.id, inner.digest
+        self.observation, self.action = inner.observation, inner.action
+        self._inner = inner
+        self._lame: dict[int, bool] = {}
+
+    def reset(self, slot: int, episode: EpisodeSpec) -> None:
+        self._lame[slot] = episode.task_id == "point-reach/right"
+        self._inner.reset(slot, episode)
+
+    def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Decision:
+        actions = np.array(self._inner.act(slots, observations).actions)
+        for row, slot in enumerate(slots):
+            if self._lame[slot]:
+                actions[row] = 0
+        return Decision(actions=actions)
+
+
+def test_the_status_survives_a_closed_pipe_and_a_crash_is_no_verdict(
+    baseline: Path, tmp_path: Path
+) -> None:
+    program = "from vlabench.cli import main; main()"
+    command = [sys.executable, "-c", program, "gate", "--baseline", str(baseline)]
+    for extra in ([], ["--json"], ["--per-task"]):
+        started = subprocess.Popen(
+            [*command, "--candidate", str(baseline), *extra], stdout=subprocess.PIPE
+        )
+        assert started.stdout
+        started.stdout.close()  # before anything is printed
+        assert started.wait() == 0
+    foreign = tmp_path / "foreign.jsonl"
+    foreign.write_text('{"kind": "header"}\n')
+    ended = subprocess.run(
+        [*command, "--candidate", str(foreign)], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 3
+    assert ended.stderr.startswith("vlabench: ")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_anything_unexpected_leaves_with_3(baseline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("nobody expected this")
+
+    monkeypatch.setattr("vlabench.gate.hold", broken)
+    found = gate("--baseline", baseline, "--candidate", baseline)
+    assert found.exit_code == 3
+    assert "the gate failed, which says nothing of the candidate: ZeroDivisionError" in found.stderr
+
+
+def test_a_summary_lists_tasks_and_closes_what_it_opens(
+    baseline: Path, shaken: Path, tmp_path: Path
+) -> None:
+    summary = tmp_path / "summary.md"
+    gate("--baseline", baseline, "--candidate", shaken, "--per-task", "--summary", summary)
+    text = summary.read_text()
+    assert text.count("<details>") == text.count("</details>") == 1
+    assert "| task | verdict | baseline | candidate | difference |" in text
+    low, high = text.split("points \\[")[1].split("\\]")[0].split(", ")
+    assert float(low) < float(high)

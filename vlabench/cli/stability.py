@@ -244,8 +244,8 @@ def _print_curves(name: str, found: "CurveStability") -> None:
     print_rows([
         {
             "curve": fact.name,
-            "final": f"{fact.final:.1%}",
-            "mean over the training": f"{fact.mean:.1%}",
+            "final (95 % interval)": _rate(fact.final_rate, fact.final),
+            "mean over the training": _rate(fact.mean_rate, fact.mean),
             "worst fall, points": f"{100 * fact.fall:.1f}",
             "by luck alone up to": _or_dash(fact.fall_by_luck, 100),
             f"{found.unit}s under the start": f"{fact.under:g}",
@@ -287,6 +287,12 @@ def _points(estimate: "Estimate | None") -> str:
 
 def _interval(estimate: "Estimate | None") -> str:
     return "-" if estimate is None else f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f}"
+
+
+def _rate(estimate: "Estimate | None", value: float) -> str:
+    if estimate is None:
+        return f"{value:.1%} (n unknown)"
+    return f"{estimate.value:.1%} ({estimate.low:.1%} to {estimate.high:.1%})"
 
 
 def _share(estimate: "Estimate | None") -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from vlabench.errors import RecordError
 from vlabench.metrics.estimate import Estimate
+from vlabench.metrics.intervals import edged_wilson, normal_quantile
 from vlabench.metrics.pivots import Floats, Pivot, around, between, combine, ratio
 
 _SEED = 20_240_302
@@ -65,6 +66,8 @@ class CurveFacts:
         final: Success at the last step.
         mean: Success over the whole training: the area under straight lines between the points,
             over its length.
+        final_rate: `final` with its interval over episodes; None where n is unknown.
+        mean_rate: `mean` with its interval over episodes; None where n is unknown.
         fall: Largest loss from the best rate so far, a share.
         fall_by_luck: What a training that never gets worse would have shown in 19 of 20 cases at
             most, its rates measured in as many episodes; None where n is unknown.
@@ -75,6 +78,8 @@ class CurveFacts:
     name: str
     final: float
     mean: float
+    final_rate: Estimate | None
+    mean_rate: Estimate | None
     fall: float
     fall_by_luck: float | None
     under: float
@@ -207,10 +212,34 @@ def _facts(curve: Curve) -> CurveFacts:
         name=curve.name,
         final=curve.success[-1],
         mean=float(_weights(steps) @ success),
+        final_rate=_rate(
+            curve, np.arange(len(steps)) == len(steps) - 1, "success at the last step"
+        ),
+        mean_rate=_rate(curve, _weights(steps), "success over the whole training"),
         fall=float(worst_fall(success)),
         fall_by_luck=fall_luck,
         under=float(time_under(steps, success)),
         under_by_luck=under_luck,
+    )
+
+
+def _rate(curve: Curve, weights: Floats, question: str) -> Estimate | None:
+    """Return a weighted mean of a curve's rates.
+
+    The interval is Wilson's of each, put together (Zou, Huang & Zhang 2009, CSDA 53:1080-1085).
+    """
+    if curve.n is None:
+        return None
+    rates, n = np.array(curve.success), np.array(curve.n)
+    value = float(weights @ rates)
+    low, high = edged_wilson(rates * n, n, normal_quantile(0.95))
+    return Estimate(
+        value=value,
+        low=value - float(np.hypot.reduce(weights * (rates - low))),
+        high=value + float(np.hypot.reduce(weights * (high - rates))),
+        n=int(n[weights > 0].sum()),
+        method="Wilson 95%, episodes taken as independent",
+        question=f"{question}, over training episodes like these",
     )
 
 

@@ -321,7 +321,7 @@ def _pairs_table(board: Board, found: Sequence[Comparison]) -> Table:
         ),
         rows=tuple(rows),
         notes=(
-            "In points, with 95 % intervals. The verdict rests on B - A on these tasks, all of them, "
+            "In points, with 95 % intervals. The verdict rests on B - A on all of these tasks, and "
             "over trainings like these where a side has several; margin "
             f"{100 * found[0].margin:g} points. p: over all pairs, or over the groups of a pair.",
         ),

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
 
-import numpy as np
-
 from vlabench.metrics.curves import (
     Curve,
     CurveFacts,
@@ -14,13 +12,11 @@ from vlabench.metrics.curves import (
     stability_of_curves,
 )
 from vlabench.metrics.estimate import Estimate
-from vlabench.metrics.intervals import edged_wilson, normal_quantile
 from vlabench.metrics.scaling import scaling_of_curve
 from vlabench.metrics.wording import scaling_sentence, stability_sentence
 from vlabench.reports import drawing
 from vlabench.reports.boards import slug
 from vlabench.reports.model import Cell, Column, Row, Section, Table, number_cell, rate_cell
-from vlabench.table import Floats
 
 _EPISODES = "Success in percent, in training episodes that no evaluation shares."
 
@@ -44,7 +40,7 @@ def training_section(name: str, curves: Mapping[str, Sequence[Curve]]) -> Sectio
         title=f"Trainings: {name}",
         text=(*_steadier(several, ratios), *_risen(curves)),
         tables=(
-            _curves_table(id_, curves, found),
+            _curves_table(id_, found),
             *([_methods_table(id_, found, ratios)] * bool(several)),
         ),
         figures=(drawing.curves_figure(id_, curves),),
@@ -78,9 +74,7 @@ def _risen(curves: Mapping[str, Sequence[Curve]]) -> list[str]:
     ]
 
 
-def _curves_table(
-    id_: str, curves: Mapping[str, Sequence[Curve]], found: Mapping[str, CurveStability]
-) -> Table:
+def _curves_table(id_: str, found: Mapping[str, CurveStability]) -> Table:
     return Table(
         id=id_,
         title="Trainings",
@@ -94,9 +88,9 @@ def _curves_table(
             Column(name="under the start", kind="number", about="steps below the first rate"),
         ),
         rows=tuple(
-            Row(cells=_facts(method, curve, fact), group=method)
+            Row(cells=_facts(method, fact), group=method)
             for method, each in found.items()
-            for curve, fact in zip(curves[method], each.curves, strict=True)
+            for fact in each.curves
         ),
         notes=(
             f"{_EPISODES[:-1]}, with 95 % intervals over episodes like these. A worst fall is the "
@@ -106,39 +100,15 @@ def _curves_table(
     )  # fmt: skip
 
 
-def _facts(method: str, curve: Curve, fact: CurveFacts) -> tuple[Cell, ...]:
-    last = np.arange(len(curve.steps)) == len(curve.steps) - 1
-    # Under a straight line, each rate weighs as half of the way to its neighbours.
-    ways = np.diff(np.pad(curve.steps, 1, mode="edge"))
-    area = (ways[1:] + ways[:-1]) / 2 / ways.sum()
+def _facts(method: str, fact: CurveFacts) -> tuple[Cell, ...]:
     under = number_cell(fact.under)
     return (
         Cell(text=f"{method}: {fact.name}"),
-        _rate(curve, last, fact.final, "success at the last step"),
-        _rate(curve, area, fact.mean, "success over the whole training"),
+        rate_cell(fact.final_rate),
+        rate_cell(fact.mean_rate),
         _percent(fact.fall),
         _percent(fact.fall_by_luck),
         replace(under, note=f"by luck up to {number_cell(fact.under_by_luck).text}"),
-    )
-
-
-def _rate(curve: Curve, weights: Floats, value: float, question: str) -> Cell:
-    """Return a weighted mean of a curve's rates.
-
-    The interval is Wilson's of each, put together (Zou, Huang & Zhang 2009, CSDA 53:1080-1085).
-    """
-    assert curve.n is not None  # `scaling_of_curve` refuses what does not say
-    rates, n = np.array(curve.success), np.array(curve.n)
-    low, high = edged_wilson(rates * n, n, normal_quantile(0.95))
-    return rate_cell(
-        Estimate(
-            value=value,
-            low=value - float(np.hypot.reduce(weights * (rates - low))),
-            high=value + float(np.hypot.reduce(weights * (high - rates))),
-            n=int(n[weights > 0].sum()),
-            method="Wilson 95%, episodes taken as independent",
-            question=f"{question}, over training episodes like these",
-        )
     )
 
 
