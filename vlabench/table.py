@@ -151,6 +151,16 @@ def results_of(run: Run | Results) -> Results:
     )
 
 
+def said_groups(run: Results) -> dict[str, tuple[str, ...]]:
+    """Return what the tasks of an ingested run may be grouped by: `column: value` to tasks."""
+    columns = run.header.ingested.groups if run.header.ingested else {}
+    found: dict[str, list[str]] = {}
+    for column, values in columns.items():
+        for task in run.table.tasks:
+            found.setdefault(f"{column}: {values.get(task, '-')}", []).append(task)
+    return {name: tuple(found[name]) for name in sorted(found, key=natural)}
+
+
 def contradiction(a: Table, b: Table) -> str:
     """Return the name of an episode that went the same way twice and came out otherwise, or "".
 

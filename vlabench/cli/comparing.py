@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,6 +61,9 @@ def compare(
     margin: Margin = 3.0,
     unpaired: Unpaired = False,
     on_error: OnErrorOption = "raise",
+    tasks: Annotated[
+        bool, typer.Option("--tasks", help="List tasks where there are more than 100, too.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Say whether B is better than A, by how much, and how sure; exit 2 if not comparable.
@@ -70,6 +74,7 @@ def compare(
     """
     from vlabench.cli.verdicts import print_comparisons
     from vlabench.metrics import Verdict, compare_all
+    from vlabench.table import said_groups
 
     rules = rules_of(margin, unpaired, on_error)
     methods = _methods(runs)
@@ -78,8 +83,9 @@ def compare(
             f"found {', '.join(methods) or 'nothing'} alone, which cannot be compared; expected "
             "two runs or more, or two NAMEs"
         )
+    rules = replace(rules, groups=said_groups(next(iter(methods.values()))[0]))
     found = compare_all(list(methods.values()), names=list(methods), rules=rules)
-    print_comparisons(found, as_json=as_json)
+    print_comparisons(found, as_json=as_json, all_tasks=tasks)
     if any(comparison.verdict is Verdict.NOT_COMPARABLE for comparison in found):
         sys.exit(2)
 

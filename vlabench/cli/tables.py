@@ -22,7 +22,7 @@ from vlabench.table import Ints, Results, results_of, unfinished
 from vlabench.table import Table as Episodes
 from vlabench.verify import Difference
 
-_FEW = 100
+FEW_TASKS = 100
 """Tasks that are printed without being asked for."""
 _WIDE = 160
 """Columns when the output is no terminal: files and pipes do not wrap."""
@@ -106,7 +106,7 @@ def print_run(path: Path, run: Run | Results, *, as_json: bool, all_tasks: bool 
     for name, sums in _group_sums(results).items():
         table.add_row(*_cells(name, sums, header))
     table.add_section()
-    shown = all_tasks or len(tasks) <= _FEW
+    shown = all_tasks or len(tasks) <= FEW_TASKS
     for task, sums in tasks.items() if shown else ():
         table.add_row(*_cells(task, sums, header), *_progress_cells(progress, task))
     if len(tasks) > 1:

@@ -7,13 +7,16 @@ from pathlib import Path
 
 from rich.table import Table
 
-from vlabench.cli.tables import console, print_rows
+from vlabench.cli.tables import FEW_TASKS, console, print_rows
 from vlabench.metrics import Comparison, Estimate, Evidence, group_letters
-from vlabench.metrics.comparison import Pairs
+from vlabench.metrics.comparison import Effect, Pairs
 from vlabench.metrics.power import Question, detectable, needs
 from vlabench.metrics.wording import p_text, rate_text, sentence
 from vlabench.record import Run
 from vlabench.table import Results
+
+_MOST = 5
+"""Tasks that are named where there are too many to list."""
 
 
 def run_names(paths: Sequence[Path], runs: Sequence[Run | Results]) -> list[str]:
@@ -26,15 +29,17 @@ def run_names(paths: Sequence[Path], runs: Sequence[Run | Results]) -> list[str]
     return names
 
 
-def print_comparisons(found: Sequence[Comparison], *, as_json: bool) -> None:
-    """Print the verdict first, then the numbers behind it."""
+def print_comparisons(
+    found: Sequence[Comparison], *, as_json: bool, all_tasks: bool = False
+) -> None:
+    """Print the verdict, then the numbers behind it; tasks where they are few, or asked for."""
     letters = group_letters(found)
     if as_json:
         rows = [{"sentence": sentence(c), **asdict(c)} for c in found]
         print(json.dumps({"comparisons": rows, "letters": letters}, indent=1))
         return
     if len(found) == 1:
-        _print_one(found[0])
+        _print_one(found[0], all_tasks=all_tasks)
         return
     _print_many(found, letters)
 
@@ -90,25 +95,37 @@ def _detectable(question: Question, n: int) -> dict[str, float | None]:
     return found
 
 
-def _print_one(c: Comparison) -> None:
+def _print_one(c: Comparison, *, all_tasks: bool) -> None:
     out = console()
     out.print(sentence(c), soft_wrap=True, markup=False)
     lines = [f"note: {note}" for note in c.notes]
     if c.evidence is not None:
-        out.print(_effects(c.evidence))
+        shown = all_tasks or len(c.evidence.tasks) <= FEW_TASKS
+        out.print(_effects(c.evidence, tasks=c.evidence.tasks if shown else ()))
+        if not shown:
+            out.print(_worst(c.evidence.tasks), soft_wrap=True, markup=False)
         lines = _explanations(c, c.evidence) + lines
     for line in lines:
         out.print(line, soft_wrap=True, markup=False)
 
 
-def _effects(e: Evidence) -> Table:
-    """Tabulate each task, each group of tasks, then the suite under both questions."""
+def _worst(tasks: Sequence[Effect]) -> str:
+    """Say how many tasks differ, where they are too many to list."""
+    apart = [task for task in tasks if task.p_adjusted < 0.05]
+    named = ", ".join(task.name for task in apart[:_MOST])
+    more = f" and {len(apart) - _MOST} more" if len(apart) > _MOST else ""
+    told = f"{named}{more} differ" if apart else "none alone differs"
+    return f"{len(tasks)} tasks, of which after Holm {told}; --tasks lists them"
+
+
+def _effects(e: Evidence, *, tasks: Sequence[Effect]) -> Table:
+    """Tabulate groups of tasks, tasks, then the suite under its questions."""
     names = ("A alone", "B alone") if e.pairs else ()
     table = Table(
         "task", "n", "A", "B", *names, "B - A, points", "95 % interval", "p", "p, Holm",
         box=None, pad_edge=False,
     )  # fmt: skip
-    for effects in (e.tasks, e.groups):
+    for effects in (e.groups, tasks):
         for each in effects:
             table.add_row(
                 each.name, str(each.difference.n), rate_text(each.rate_a), rate_text(each.rate_b),
