@@ -3,11 +3,13 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vlabench.episode import EpisodeSpec
 from vlabench.errors import DrawingError, RecordError
 from vlabench.plan import Plan, PlanRequest, make_plan
 from vlabench.policy import Policy
@@ -61,6 +63,7 @@ class Evaluation:
             if self.suite.film is None:
                 raise DrawingError(f"suite {self.suite.id!r} has no camera to film with")
             _gl(self.suite, needed=True)
+        path = path.absolute()  # a simulator may change its folder
         stage = replace(
             self.stage,
             film=Film(which=video, folder=beside(path, "videos")),
@@ -89,8 +92,9 @@ class Evaluation:
         Raises:
             RecordError: If the file cannot be written or belongs to another run.
             RunLockedError: If another process is writing it.
+            StorageError: If it cannot be written any more.
         """
-        with RunWriter(path, self.header) as writer:
+        with RunWriter(path, self.header, self._planned()) as writer:
             found = writer.run
             yield found, None
             skip = {
@@ -100,13 +104,20 @@ class Evaluation:
             }
             left = [episode for episode in self.plan.episodes if episode.key not in skip]
             errors = good = 0
-            for record in runner.run(self.stage, self.policy, left):
-                writer.write(record)
-                yield found, record
-                errors += record.outcome is Outcome.ERROR
-                good += record.outcome is not Outcome.ERROR
-                if max_errors is not None and errors >= max_errors and not good:
-                    return
+            records = runner.run(self.stage, self.policy, left)
+            with closing(records) if isinstance(records, Generator) else nullcontext():
+                for record in records:
+                    writer.write(record)
+                    yield found, record
+                    errors += record.outcome is Outcome.ERROR
+                    good += record.outcome is not Outcome.ERROR
+                    if max_errors is not None and errors >= max_errors and not good:
+                        return
+
+    def _planned(self) -> Iterator[EpisodeSpec]:
+        """Give every episode that was asked for; `plan` may be a part of them."""
+        request = _plan_arguments(self.plan.request)
+        yield from make_plan(self.suite, self.protocol.name, **request).episodes
 
 
 def prepare(

@@ -11,6 +11,7 @@ attribute is a `Suite`, a function `(suite, protocol, *, settings...) -> Policy`
 table is imported until it is asked for.
 """
 
+import traceback
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -18,13 +19,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from vlabench.errors import MissingExtraError, PluginError, UnknownNameError
+from vlabench.errors import MissingExtraError, PluginError, UnknownNameError, VlabenchError
 from vlabench.policy import Policy
 from vlabench.protocol import Protocol
 from vlabench.settings import parse_settings
+from vlabench.strangers import call
 from vlabench.suite import Suite
 
 Kind = Literal["suite", "policy", "trainer"]
+_MOST_LETTERS = 500
+"""Of a policy's name, and of what is said of an error in one line."""
 _GROUPS = {"suite": "suites", "policy": "policies", "trainer": "trainers"}
 
 
@@ -81,11 +85,16 @@ def load_policy(
     Raises:
         UnknownNameError: If no installed package registers it.
         SettingError: If it does not take one of the settings.
-        PluginError: If the package that registers it is broken.
+        PluginError: If the package that registers it is broken, or it makes no policy.
     """
     factory = policy_factory(policy_id)
     values = parse_settings(factory, settings or {}, f"policy {policy_id!r}")
-    return factory(suite, protocol or suite.protocol(), **values)
+    try:
+        return _named(call(factory, suite, protocol or suite.protocol(), **values))
+    except VlabenchError:
+        raise
+    except Exception as error:
+        raise PluginError(f"policy {policy_id!r} cannot be made: {_said(error)}") from error
 
 
 def load_trainer(trainer_id: str) -> Callable[..., Path]:
@@ -144,15 +153,35 @@ def require_packages(suite: Suite) -> None:
             raise MissingExtraError(f"suite {suite.id!r}", package, extra)
 
 
+def _named(policy: Policy) -> Policy:
+    """Return a policy whose name and digest are text that a results file can hold."""
+    for name, least in (("id", 1), ("digest", 0)):
+        value = call(getattr, policy, name)
+        if not isinstance(value, str) or not least <= len(value) <= _MOST_LETTERS:
+            raise TypeError(
+                f"its {name} is {value!r}, expected text of {least} to {_MOST_LETTERS} letters"
+            )
+    return policy
+
+
+def _said(error: Exception) -> str:
+    """Return an exception in one line, with the line of code that raised it."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    said = " ".join("".join(traceback.format_exception_only(error)).split())
+    return f"{said[:_MOST_LETTERS]} ({Path(last.filename).name}:{last.lineno})"
+
+
 def _load(kind: Kind, name: str) -> Any:
     table = _table(kind)
     if name not in table:
         raise UnknownNameError(kind, name, table)
     module, _, attribute = table[name].partition(":")
     try:
-        return getattr(import_module(module), attribute)
+        return getattr(call(import_module, module), attribute)
     except Exception as error:
-        raise PluginError(f"{kind} {name!r} is registered as {table[name]!r}: {error!r}") from error
+        raise PluginError(
+            f"{kind} {name!r} is registered as {table[name]!r}: {_said(error)}"
+        ) from error
 
 
 def _table(kind: Kind) -> dict[str, str]:
@@ -172,9 +201,11 @@ def _table(kind: Kind) -> dict[str, str]:
 def _entries(plugin: EntryPoint, attribute: str) -> Mapping[str, str]:
     where = f"plug-in {plugin.name!r} ({plugin.value})"
     try:
-        table = getattr(plugin.load(), attribute)
+        table = getattr(call(plugin.load), attribute)
     except Exception as error:
-        raise PluginError(f"{where} cannot be loaded: {error!r}; fix or uninstall it") from error
+        raise PluginError(
+            f"{where} cannot be loaded: {_said(error)}; fix or uninstall it"
+        ) from error
     if not isinstance(table, Mapping) or not all(isinstance(t, str) for t in table.values()):
         raise PluginError(f'{where}: {attribute} is not a table from id to "module:attribute"')
     return table

@@ -23,7 +23,7 @@ from vlabench.cli import (
     training,
 )
 from vlabench.cli.arguments import refusal
-from vlabench.errors import VlabenchError
+from vlabench.errors import StorageError, VlabenchError
 
 app = typer.Typer(
     name="vlabench",
@@ -57,6 +57,9 @@ def main() -> None:
     except typer.TyperException as error:
         print(refusal(error), file=sys.stderr)
         sys.exit(2)
+    except StorageError as error:
+        print(f"vlabench: {error}", file=sys.stderr)
+        sys.exit(3)
     except VlabenchError as error:
         print(f"vlabench: {error}", file=sys.stderr)
         sys.exit(2)

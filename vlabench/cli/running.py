@@ -234,11 +234,16 @@ def finished_well(evaluation: "Evaluation", path: Path, *, hang: bool) -> bool:
     from vlabench.store import read_run
 
     found = read_run(path)
-    left = len(evaluation.plan.episodes) - len(found.episodes)
+    recorded = {record.episode.key for record in found.episodes}
+    left = sum(episode.key not in recorded for episode in evaluation.plan.episodes)
     if left and not hang:
         print(
             f"vlabench: stopped with {left} episodes left: nothing but errors came back. Run the "
             "same command again when the reason is gone; --retry-errors runs the errors again",
             file=sys.stderr,
         )
-    return not hang and all(record.outcome is not Outcome.ERROR for record in found.episodes)
+    return (
+        not hang
+        and not left
+        and all(record.outcome is not Outcome.ERROR for record in found.episodes)
+    )

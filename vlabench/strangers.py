@@ -1,0 +1,92 @@
+"""Calling code that is not ours, so that it cannot end, double, move or flood this process."""
+
+import os
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NoReturn, ParamSpec, TypeVar
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+_MOST = 20_000
+"""Characters of an error's text that are kept: its beginning and its end."""
+_inside = threading.local()
+_leave = os._exit
+
+
+class QuitError(Exception):
+    """Raised in place of what would have ended the process, or a generator of ours."""
+
+
+def call(function: Callable[_P, _R], *arguments: _P.args, **named: _P.kwargs) -> _R:
+    """Call a stranger's function.
+
+    `os._exit`, which would end the run with a status of its choice, is refused meanwhile. A process
+    that it forked and that returns here ends here. The folder we are in stays what it was.
+
+    Raises:
+        Exception: Whatever it raises.
+        QuitError: In place of `SystemExit` and other exceptions that are no `Exception`.
+        KeyboardInterrupt: In the main thread, where it is the user's.
+    """
+    process, before = os.getpid(), getattr(_inside, "process", None)
+    os._exit, _inside.process = _exit, process
+    try:
+        with staying():
+            return function(*arguments, **named)
+    except BaseException as error:
+        if isinstance(error, Exception) or is_interrupt(error):
+            raise
+        said = "".join(traceback.format_exception_only(error)).strip()
+        raise QuitError(f"it raised {bounded(said)}") from error
+    finally:
+        _inside.process = before
+        if os.getpid() != process:
+            _leave(1)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Say whether an exception is the user's Ctrl-C, which the main thread alone is sent."""
+    main = threading.current_thread() is threading.main_thread()
+    return isinstance(error, KeyboardInterrupt) and main
+
+
+@contextmanager
+def staying() -> Iterator[None]:
+    """Return to the folder we are in, wherever what is called inside goes to."""
+    home = _folder()
+    try:
+        yield
+    finally:
+        if home is not None and _folder() != home:
+            with suppress(OSError):
+                os.chdir(home)
+
+
+def account() -> str:
+    """Return the traceback of the exception that is being handled, cut to a bound."""
+    return bounded(traceback.format_exc())
+
+
+def bounded(text: str) -> str:
+    """Return a text with its middle left out where it is very long."""
+    if len(text) <= _MOST:
+        return text
+    half = _MOST // 2
+    return f"{text[:half]}\n[{len(text) - 2 * half} characters left out]\n{text[-half:]}"
+
+
+def _folder() -> str | None:
+    try:
+        return os.getcwd()  # noqa: PTH109 - asked at every decision
+    except OSError:  # it was removed
+        return None
+
+
+def _exit(status: int) -> NoReturn:
+    """Stand in for `os._exit`: refuse it to who was called, and to nobody else."""
+    if getattr(_inside, "process", None) == os.getpid():
+        raise QuitError(f"it called os._exit({status})")
+    _leave(status)
