@@ -22,6 +22,7 @@ from vlabench.runners.slot import Film, Which
 from vlabench.settings import assign_settings, parse_settings
 from vlabench.spaces import check_match
 from vlabench.store import RunWriter
+from vlabench.strangers import deadline
 from vlabench.suite import Suite
 
 
@@ -129,6 +130,7 @@ def prepare(
     settings: Mapping[str, str] | None = None,
     workers: int = 1,
     wrap: Callable[[Policy], Policy] | None = None,
+    watchdog_seconds: float | None = None,
 ) -> Evaluation:
     """Load everything an evaluation needs and check that it fits together.
 
@@ -140,6 +142,7 @@ def prepare(
         settings: Text values by name, for whoever takes them.
         workers: Simulators side by side, for the record.
         wrap: Puts another policy around the one that was loaded, before it is checked.
+        watchdog_seconds: How long making the policy may take. The process ends if it takes longer.
 
     Raises:
         VlabenchError: If anything is unknown, missing, or does not fit; see `errors`.
@@ -149,13 +152,13 @@ def prepare(
     wanted = _plan_arguments(request)
     plan = make_plan(suite, rules.name, **wanted)
     require_packages(suite)
-    owners: dict[str, Callable[..., object]] = {
-        f"suite {suite_id!r}": suite.make_env,
-        f"policy {policy_id!r}": policy_factory(policy_id),
-    }
-    taken = assign_settings(settings or {}, owners)
-    of_suite, of_policy = taken.values()
-    policy = load_policy(policy_id, suite, rules, of_policy)
+    with deadline(watchdog_seconds, f"making policy {policy_id!r}"):
+        owners: dict[str, Callable[..., object]] = {
+            f"suite {suite_id!r}": suite.make_env,
+            f"policy {policy_id!r}": policy_factory(policy_id),
+        }
+        of_suite, of_policy = assign_settings(settings or {}, owners).values()
+        policy = load_policy(policy_id, suite, rules, of_policy)
     policy = policy if wrap is None else wrap(policy)
     check_match(
         suite.id,

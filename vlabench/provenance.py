@@ -6,15 +6,14 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from vlabench.children import call_apart
 from vlabench.errors import SimulatorError
 from vlabench.protocol import Canary, Protocol
 from vlabench.record import Fingerprint, Provenance
@@ -117,8 +116,7 @@ def _canaries(suite: Suite, versions: Mapping[str, str], gl: str) -> dict[str, f
     except (OSError, ValueError):
         pass  # not measured yet, or half-written
     try:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            measured = dict(pool.submit(measure, gl != "none").result())
+        measured = dict(call_apart(measure, gl != "none"))
     except Exception as error:
         raise SimulatorError(
             f"the simulator of suite {suite.id!r} does not work here: {error!r}; "

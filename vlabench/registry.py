@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from vlabench import strangers
 from vlabench.errors import MissingExtraError, PluginError, UnknownNameError, VlabenchError
 from vlabench.policy import Policy
 from vlabench.protocol import Protocol
@@ -166,8 +167,10 @@ def _named(policy: Policy) -> Policy:
 
 def _said(error: Exception) -> str:
     """Return an exception in one line, with the line of code that raised it."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    said = " ".join("".join(traceback.format_exception_only(error)).split())
+    origin = error.__cause__ or error
+    places = traceback.extract_tb(origin.__traceback__)
+    last = next(p for p in reversed(places) if p.filename != strangers.__file__)
+    said = " ".join(f"{type(error).__name__}: {error}".split())
     return f"{said[:_MOST_LETTERS]} ({Path(last.filename).name}:{last.lineno})"
 
 

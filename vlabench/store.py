@@ -7,7 +7,6 @@ Each line says what it is in `kind`: `header`, `episode`, or `resumed` (another 
 import hashlib
 import json
 import os
-import signal
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -22,6 +21,7 @@ from typing import Annotated, Any, BinaryIO, Literal, Self
 import msgspec
 import numpy as np
 
+from vlabench.children import deaf
 from vlabench.episode import EpisodeSpec
 from vlabench.errors import RecordError, RunLockedError, StorageError
 from vlabench.locks import lock
@@ -311,13 +311,11 @@ def read_all(paths: Sequence[Path], *, hashed: bool = True) -> list[Results]:
     read = partial(read_results, hashed=hashed)
     if len(paths) < 2 or sum(path.stat().st_size for path in paths if path.is_file()) < _MUCH:
         return [read(path) for path in paths]
-    with ProcessPoolExecutor(
-        min(len(paths), os.cpu_count() or 1),
-        mp_context=get_context("spawn"),
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),  # this process says that it was interrupted
-    ) as pool:
-        return list(pool.map(read, paths))
+    count = min(len(paths), os.cpu_count() or 1)
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+        with deaf():  # this process says that it was interrupted
+            found = pool.map(read, paths)
+        return list(found)
 
 
 def read_record(path: Path, place: int) -> EpisodeRecord:

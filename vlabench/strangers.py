@@ -47,6 +47,11 @@ def call(function: Callable[_P, _R], *arguments: _P.args, **named: _P.kwargs) ->
             _leave(1)
 
 
+def inside() -> bool:
+    """Say whether what runs in this thread was called by `call`."""
+    return getattr(_inside, "process", None) == os.getpid()
+
+
 def is_interrupt(error: BaseException) -> bool:
     """Say whether an exception is the user's Ctrl-C, which the main thread alone is sent."""
     main = threading.current_thread() is threading.main_thread()
@@ -78,6 +83,33 @@ def bounded(text: str) -> str:
     return f"{text[:half]}\n[{len(text) - 2 * half} characters left out]\n{text[-half:]}"
 
 
+@contextmanager
+def deadline(seconds: float | None, what: str) -> Iterator[None]:
+    """End the process, with one line and status 2, if what is done inside takes longer.
+
+    A thread can be left behind but code that makes a policy may want to be in the main one. Only
+    seconds in which this process could run are counted.
+    """
+    done = threading.Event()
+    if seconds is not None:
+        said = f"{what} took longer than {seconds:g} s (watchdog); --watchdog allows for more"
+        threading.Thread(target=_end_unless, args=(done, seconds, said), daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def _end_unless(done: threading.Event, seconds: float, said: str) -> None:
+    while seconds > 0:
+        if done.wait(min(1.0, seconds)):
+            return
+        seconds -= 1.0
+    with suppress(OSError):
+        os.write(2, f"vlabench: {said}\n".encode())
+    _leave(2)
+
+
 def _folder() -> str | None:
     try:
         return os.getcwd()  # noqa: PTH109 - asked at every decision
@@ -87,6 +119,6 @@ def _folder() -> str | None:
 
 def _exit(status: int) -> NoReturn:
     """Stand in for `os._exit`: refuse it to who was called, and to nobody else."""
-    if getattr(_inside, "process", None) == os.getpid():
+    if inside():
         raise QuitError(f"it called os._exit({status})")
     _leave(status)

@@ -1,6 +1,5 @@
 """Commands for demonstrations: collect, show."""
 
-import json
 import os
 import sys
 from dataclasses import asdict
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlabench.cli.options import Json, Settings, SuiteId, Workers
+from vlabench.cli.output import print_json
 
 if TYPE_CHECKING:
     from vlabench.demos.show import ActionComponent, Summary, TaskDemos
@@ -129,6 +129,7 @@ def collect(
         settings=split_pairs(settings or []),
         recording=Recording(noise=noise, cameras=cameras),
         workers=count,
+        watchdog_seconds=watchdog,
     )
     records = collection.run(
         ProcessRunner(count, watchdog_seconds=watchdog),
@@ -171,7 +172,7 @@ def _print_summary(summary: "Summary", *, as_json: bool) -> None:
     from vlabench.cli.tables import console, print_rows
 
     if as_json:
-        print(json.dumps(asdict(summary), indent=1))
+        print_json(asdict(summary))
         return
     out = console()
     for line in _notes(summary):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlabench.cli import deciding
+from vlabench.cli import deciding, interrupts
 from vlabench.cli.options import (
     Episodes,
     Json,
@@ -111,6 +111,7 @@ def run(
         request={"tasks": tasks, "episodes": episodes, "repeats": repeats, "seed": seed},
         settings=split_pairs(settings or []),
         workers=count,
+        watchdog_seconds=watchdog,
     )
     path = out or evaluation.default_path(Path("results"))
     evaluation = evaluation.keeping(path, video=video.value, actions=actions)
@@ -223,8 +224,7 @@ def follow_to_end(
         return True
     except KeyboardInterrupt as interrupt:
         records.close()  # ends the workers
-        print("vlabench: interrupted; run the same command again to go on", file=sys.stderr)
-        raise typer.Exit(130) from interrupt
+        raise typer.Exit(interrupts.end(interrupts.AGAIN)) from interrupt
     return False
 
 

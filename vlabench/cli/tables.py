@@ -1,6 +1,5 @@
 """Tables on standard output, and their JSON."""
 
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from vlabench.cli.output import print_json, visible
 from vlabench.doctor import Finding
 from vlabench.metrics import Estimate, success_rate
 from vlabench.metrics.rates import bounds_of, progress_of, rate_of, rate_of_counts
@@ -24,9 +25,20 @@ _WIDE = 160
 """Columns when the output is no terminal: files and pipes do not wrap."""
 
 
+class PlainConsole(Console):
+    """A console for which no text is markup: brackets are brackets, and escapes are written out."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return what is shown for a text, in a line or in a table's cell."""
+        return super().render_str(visible(text), **options)
+
+
 def console() -> Console:
     """Return a console on standard output that does not fold tables in files and pipes."""
-    return Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
+    return PlainConsole(width=None if sys.stdout.isatty() else _WIDE)
 
 
 def duration(seconds: float) -> str:
@@ -56,15 +68,15 @@ def print_rows(rows: Sequence[Mapping[str, object]]) -> None:
     for column in table.columns:
         column.overflow = "fold"
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    console().print(table, markup=False)
+        table.add_row(*(one_line(str(value)) for value in row.values()))
+    console().print(table)
 
 
 def print_run(path: Path, run: Run | Results, *, as_json: bool) -> None:
     """Print each task and the whole of a run."""
     results = results_of(run)
     if as_json:
-        print(json.dumps(_run_json(path, results), indent=1))
+        print_json(_run_json(path, results))
         return
     out, header = console(), results.header
     privileged = " (privileged)" if header.privileged else ""
@@ -83,7 +95,7 @@ def print_run(path: Path, run: Run | Results, *, as_json: bool) -> None:
         *(["progress (95 % interval)"] if progress else []), box=None, pad_edge=False,
     )  # fmt: skip
     for task, sums in tasks.items():
-        table.add_row(*_cells(task, sums, header), *_progress_cells(progress, task))
+        table.add_row(*_cells(one_line(task), sums, header), *_progress_cells(progress, task))
     if len(tasks) > 1:
         table.add_section()
         sums = _all_sums(results.table)
@@ -91,7 +103,7 @@ def print_run(path: Path, run: Run | Results, *, as_json: bool) -> None:
     out.print(table)
     for about, rate in _suite_rates(results.table).items():
         interval = f"{rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}] of n = {rate.n}"
-        out.print(f"mean over tasks, {about}: {interval}", markup=False)
+        out.print(f"mean over tasks, {about}: {interval}")
     out.print(str(path))
 
 
@@ -103,9 +115,9 @@ def print_findings(findings: Iterable[Finding], *, as_json: bool) -> Sequence[Fi
         advice = f"; {finding.advice}" if finding.advice else ""
         line = f"{finding.level:4}  {finding.what}: {finding.found}{advice}"
         if not as_json:
-            out.print(line, markup=False, soft_wrap=True)
+            out.print(line, soft_wrap=True)
     if as_json:
-        print(json.dumps([asdict(finding) for finding in found], indent=1))
+        print_json([asdict(finding) for finding in found])
     return found
 
 
@@ -118,7 +130,7 @@ def print_verification(
         for d in differences
     ]
     if as_json:
-        print(json.dumps({"run": str(path), "episodes": rows}, indent=1))
+        print_json({"run": str(path), "episodes": rows})
         return
     print_rows([{**row, "where": row["where"] or "equal to the last bit"} for row in rows])
     bad = sum(bool(d.where) for d in differences)
@@ -275,6 +287,11 @@ def _error_lines(errors: Mapping[str, str]) -> list[str]:
         f"  {len(keys)} of this kind: {last_line(errors[keys[0]])} (in {keys[0]})"
         for keys in kinds.values()
     ]
+
+
+def one_line(text: str) -> str:
+    """Return a name that may hold line ends, with these written out."""
+    return text.replace("\n", "\\n")
 
 
 def last_line(error: str) -> str:

@@ -1,10 +1,11 @@
 """`vlabench train`: carries out a recipe."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from vlabench.cli import interrupts
 
 
 def register(app: typer.Typer) -> None:
@@ -55,6 +56,5 @@ def train(
     try:
         checkpoint = load_trainer(chosen.trainer)(chosen, folder, quiet=quiet)
     except KeyboardInterrupt as interrupt:
-        print("vlabench: interrupted; run the same command again to go on", file=sys.stderr)
-        raise typer.Exit(130) from interrupt
+        raise typer.Exit(interrupts.end(interrupts.AGAIN)) from interrupt
     print(checkpoint)

@@ -241,6 +241,7 @@ def prepare_collection(
     settings: Mapping[str, str] | None = None,
     recording: Recording | None = None,
     workers: int = 1,
+    watchdog_seconds: float | None = None,
 ) -> Collection:
     """Load everything that collecting demonstrations needs, and check that it fits together.
 
@@ -252,6 +253,7 @@ def prepare_collection(
         settings: Text values by name, for whoever takes them.
         recording: What is added to episodes and kept of them.
         workers: Simulators side by side, for the record.
+        watchdog_seconds: See `vlabench.prepare`.
 
     Raises:
         PlanError: If the rules are those of an evaluation.
@@ -268,6 +270,7 @@ def prepare_collection(
         settings=settings,
         workers=workers,
         wrap=lambda expert: Recorder(expert, rules, recording),
+        watchdog_seconds=watchdog_seconds,
     )
     said = {_NOISE: _text(recording.noise)}
     if recording.cameras:

@@ -21,6 +21,7 @@ import cloudpickle
 import numpy as np
 from numpy.typing import NDArray
 
+from vlabench.children import deaf
 from vlabench.env import Observation
 from vlabench.episode import EpisodeSpec
 from vlabench.errors import PolicyHangError
@@ -316,7 +317,7 @@ class _Worker:
         self.pictures = PictureBlock(self.cameras, _SPAWN)
         arguments = (theirs, self.stage, self.pictures)
         self.process = _SPAWN.Process(target=_work, args=arguments, daemon=True)
-        with _one_thread_each():
+        with _one_thread_each(), deaf():
             self.process.start()
         theirs.close()
 
@@ -406,7 +407,6 @@ def _one_thread_each() -> Iterator[None]:
 
 def _work(connection: Connection, stage: bytes, pictures: PictureBlock) -> None:
     """Serve one slot until told to stop, or until the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     slot = Slot(cloudpickle.loads(stage))
     try:
         while (message := connection.recv()) is not None:
