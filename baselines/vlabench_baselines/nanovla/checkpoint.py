@@ -272,6 +272,12 @@ def _fill(module: "nn.Module", path: Path) -> None:
         raise CheckpointError(
             f"{path} does not hold the weights that {CONFIG} describes: {reason}"
         ) from error
+    for name, weight in module.state_dict().items():
+        if weight.is_floating_point() and not weight.isfinite().all():
+            raise CheckpointError(
+                f"{path} holds weights that are not finite, in {name}: its training diverged, or "
+                "it was changed afterwards"
+            )
     module.eval().requires_grad_(False)
 
 
@@ -282,7 +288,7 @@ def _sha256(content: bytes) -> str:
 def _content(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text("utf-8"))
-    except (UnicodeDecodeError, ValueError) as error:
+    except (RecursionError, ValueError) as error:
         raise CheckpointError(f"{path} is not JSON: {error}") from error
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
