@@ -1,6 +1,7 @@
 """Calling code that is not ours, so that it cannot end, double, move or flood this process."""
 
 import os
+import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -53,9 +54,13 @@ def inside() -> bool:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Say whether an exception is the user's Ctrl-C, which the main thread alone is sent."""
+    """Say whether an exception is the user's Ctrl-C: a main thread's that may hear of one."""
     main = threading.current_thread() is threading.main_thread()
-    return isinstance(error, KeyboardInterrupt) and main
+    return (
+        isinstance(error, KeyboardInterrupt)
+        and main
+        and signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    )
 
 
 @contextmanager
