@@ -1,8 +1,6 @@
 """Locks on files that two processes must not write at once."""
 
 import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import IO, Any
 
@@ -12,7 +10,7 @@ _wanted: ContextVar[bool] = ContextVar("_wanted", default=True)
 
 
 def lock(file: IO[Any], taken: str) -> None:
-    """Lock an open file until it is closed, unless inside `without_locks`.
+    """Lock an open file until it is closed, unless `use_locks` has said not to.
 
     Args:
         file: Which one.
@@ -35,11 +33,6 @@ def lock(file: IO[Any], taken: str) -> None:
         ) from error
 
 
-@contextmanager
-def without_locks() -> Iterator[None]:
-    """Lock nothing inside."""
-    before = _wanted.set(False)
-    try:
-        yield
-    finally:
-        _wanted.reset(before)
+def use_locks(*, wanted: bool) -> None:
+    """Choose whether `lock` locks, from now on."""
+    _wanted.set(wanted)

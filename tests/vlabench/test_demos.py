@@ -39,7 +39,14 @@ from vlabench.demos import (
     read_demos,
 )
 from vlabench.demos.collect import choose_cameras, training_rules
-from vlabench.errors import DemoError, PlanError, RecordError, SettingError, VlabenchError
+from vlabench.errors import (
+    DemoError,
+    PlanError,
+    RecordError,
+    SettingError,
+    StorageError,
+    VlabenchError,
+)
 from vlabench.runners import Runner
 from vlabench.testing import check_policy
 from vlabench.verify import verify_run
@@ -182,7 +189,7 @@ def test_a_collection_killed_between_a_demonstration_and_its_record_resumes_to_t
 
 def test_a_demonstration_that_cannot_be_written_leaves_no_record(tmp_path: Path) -> None:
     tmp_path.joinpath("point-reach-right").write_text("somebody's notes")
-    with pytest.raises(DemoError, match=r"cannot write .*point-reach-right/000000\.hdf5: "):
+    with pytest.raises(StorageError, match=r"cannot write .*point-reach-right/000000\.hdf5: "):
         collect(tmp_path)
     recorded = read_run(tmp_path / "run.jsonl").episodes
     assert {record.episode.task_id for record in recorded} == {"point-reach/left"}

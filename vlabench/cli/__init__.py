@@ -55,6 +55,8 @@ def _status() -> int:
         return 0
     except OSError as error:  # nobody said more of it: a full disk, a folder that is gone
         return _say(f"{error.strerror or error}: {error.filename or 'no file is named'}", 3)
+    except MemoryError:
+        return _say("there is not enough memory; with fewer --workers, less is needed", 3)
 
 
 def _say(error: str, status: int, *, said: str = "vlabench: ") -> int:

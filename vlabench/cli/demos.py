@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlabench.cli.options import Json, Settings, SuiteId, Workers
+from vlabench.cli.options import Json, NoLock, Settings, SuiteId, Workers
 from vlabench.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def collect(
     retry_errors: Annotated[
         bool, typer.Option("--retry-errors", help="Run episodes that were errors again.")
     ] = False,
+    no_lock: NoLock = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the closing table only.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -114,9 +115,11 @@ def collect(
         training_rules,
     )
     from vlabench.demos.show import summarize
+    from vlabench.locks import use_locks
     from vlabench.runners.processes import ProcessRunner
     from vlabench.settings import split_pairs
 
+    use_locks(wanted=not no_lock)
     require_positive("watchdog", watchdog)
     require_positive("max-errors", max_errors)
     count = workers or os.cpu_count() or 1

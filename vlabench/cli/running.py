@@ -14,6 +14,7 @@ from vlabench.cli.options import (
     Episodes,
     Json,
     MaxErrors,
+    NoLock,
     PolicyId,
     ProtocolName,
     Quiet,
@@ -81,6 +82,7 @@ def run(
     margin: deciding.Margin = None,
     max_episodes: deciding.MaxEpisodes = None,
     on_error: deciding.OnErrorOption = None,
+    no_lock: NoLock = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -90,10 +92,12 @@ def run(
     """
     from vlabench.cli.tables import print_run
     from vlabench.evaluation import prepare
+    from vlabench.locks import use_locks
     from vlabench.runners.processes import ProcessRunner
     from vlabench.settings import split_pairs
     from vlabench.store import read_results
 
+    use_locks(wanted=not no_lock)
     require_positive("watchdog", watchdog)
     require_positive("max-errors", max_errors)
     question = deciding.question_of(

@@ -1,6 +1,5 @@
 """A training's folder: whose it is, and the state that a killed training goes on from."""
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +7,8 @@ from typing import Any
 
 import torch
 
-from vlabench.errors import RecordError, RunLockedError
+from vlabench.errors import RecordError
+from vlabench.locks import lock
 from vlabench.recipe import Recipe
 
 _STATE = "state.pt"
@@ -30,11 +30,14 @@ def claim(out: Path, recipe: Recipe) -> Iterator[None]:
         raise RecordError(f"cannot write {path}: {error.strerror}") from error
     with mark:
         try:
-            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunLockedError(
-                f"another vlabench process trains in {out}; wait for it, or choose another --out"
-            ) from error
+            lock(
+                mark,
+                f"another vlabench process trains in {out}; wait for it, or choose another --out",
+            )
+        except RecordError:
+            if not path.stat().st_size:
+                path.unlink()
+            raise
         mark.seek(0)
         found = mark.read().strip()
         if found and found != recipe.digest:

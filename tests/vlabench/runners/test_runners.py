@@ -31,6 +31,7 @@ from vlabench import (
 )
 from vlabench.errors import PolicyHangError
 from vlabench.runners import awake
+from vlabench.runners.queue import WorkQueue
 
 SUITE = load_suite("point-reach")
 PLAN = make_plan(SUITE, episodes=8)
@@ -688,6 +689,11 @@ def test_a_suite_that_cannot_be_imported_by_name_runs_in_workers() -> None:
     assert set(run(ProcessRunner(1), suite=suite, episodes=plan.episodes)) == {
         episode.key for episode in plan.episodes
     }
+
+
+def test_an_empty_queue_says_so() -> None:
+    with pytest.raises(IndexError, match="no episodes are left"):
+        WorkQueue((), SUITE.protocol()).take("", ())
 
 
 def test_memory_is_that_of_the_process_that_simulated_and_not_of_its_parent() -> None:
