@@ -160,7 +160,7 @@ def _named(policy: Policy) -> Policy:
         value = call(getattr, policy, name)
         if not isinstance(value, str) or not least <= len(value) <= _MOST_LETTERS:
             raise TypeError(
-                f"its {name} is {value!r}, expected text of {least} to {_MOST_LETTERS} letters"
+                f"its {name} is not text of {least} to {_MOST_LETTERS} letters: {value!r}"
             )
     return policy
 

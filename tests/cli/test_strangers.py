@@ -20,7 +20,7 @@ VLABENCH = str(Path(sys.executable).with_name("vlabench"))
 STRANGE = ["run", "--suite", "point-reach", "--policy", "strange", "--episodes", "2"]
 POINT = ["run", "--suite", "point-reach", "--policy", "random"]
 
-POLICY = '''
+POLICY = r'''
 """A policy that misbehaves as it is told to."""
 
 import os
@@ -55,7 +55,7 @@ class Strange:
             os.chdir("/")
         if self.mode == "removes":
             os.unlink("run.jsonl")
-        if self.mode == "says" and "point-reach/left#1" in self.key.values():
+        if self.mode == "says" and "point-reach/left#1" in [self.key[slot] for slot in slots]:
             raise ValueError("[bold]loud[/bold] \x1b[31mred \udcff")
         return Decision(actions=np.zeros((len(slots), 8, 1), np.float32))
 
@@ -107,10 +107,10 @@ def strange(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]
             "policy 'strange' cannot be made: QuitError: it raised SystemExit: 0 (strange.py:",
         ),
         ("leave", "policy 'strange' cannot be made: QuitError: it called os._exit(0) (strange.py:"),
-        ("number", "its id is 7, expected text of 1 to 500 letters"),
-        ("empty", "its id is '', expected text"),
-        ("long", "expected text of 1 to 500 letters"),
-        ("no digest", "its digest is None, expected text"),
+        ("number", "its id is not text of 1 to 500 letters: 7 (registry.py:"),
+        ("empty", "its id is not text of 1 to 500 letters: ''"),
+        ("long", "its id is not text of 1 to 500 letters: 'xxx"),
+        ("no digest", "its digest is not text of 0 to 500 letters: None"),
         ("hang", "making policy 'strange' took longer than 2 s (watchdog)"),
     ],
 )

@@ -26,9 +26,12 @@ def main() -> None:
     """Run the command line and exit with its status."""
     interrupts.watch()
     try:
-        sys.exit(_status())
+        status = _status()
     except KeyboardInterrupt:
-        sys.exit(interrupts.end())
+        interrupts.leave()
+    if status == interrupts.STATUS:
+        interrupts.leave()
+    sys.exit(status)
 
 
 def _status() -> int:
@@ -42,8 +45,7 @@ def _status() -> int:
     from vlabench.cli.commands import app
 
     try:
-        status = app(prog_name="vlabench", standalone_mode=False) or 0
-        return interrupts.end() if status == interrupts.STATUS else int(status)
+        return int(app(prog_name="vlabench", standalone_mode=False) or 0)
     except typer.TyperException as error:
         return _say(refusal(error), 2, said="")
     except StorageError as error:

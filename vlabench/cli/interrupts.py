@@ -3,7 +3,9 @@
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
+from typing import NoReturn
 
 STATUS = 130
 AGAIN = "; run the same command again to go on"
@@ -18,12 +20,13 @@ class _Interrupts:
     def press(self, number: int, frame: FrameType | None) -> None:
         """Take a signal."""
         if self._pressed:
-            os._exit(self.end())
+            leave()
         self._pressed = True
         raise KeyboardInterrupt
 
     def end(self, hint: str = "") -> int:
         """Say that it was interrupted, once; end what was started; return the exit status."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # enough was heard
         if not self._said:
             self._said = True
             os.write(2, f"vlabench: interrupted{hint}\n".encode())  # `print` may be interrupted
@@ -37,6 +40,15 @@ class _Interrupts:
 
 _interrupts = _Interrupts()
 end = _interrupts.end
+
+
+def leave() -> NoReturn:
+    """End the process: at its usual end, threads of policies would be waited for."""
+    end()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, RuntimeError, ValueError):
+            stream.flush()
+    os._exit(STATUS)
 
 
 def watch() -> None:
