@@ -11,7 +11,7 @@ from typing import Literal
 
 from vlabench.errors import DrawingError, VlabenchError
 from vlabench.provenance import cache_folder, fingerprint
-from vlabench.registry import load_suite, suite_ids
+from vlabench.registry import load_suite, require_packages, suite_ids
 from vlabench.suite import Suite
 
 _TESTED_BELOW = (3, 14)
@@ -84,6 +84,11 @@ def _simulator(suite: Suite) -> Iterator[Finding]:
     if missing:
         advice = f"pip install 'vlabench-harness[{','.join(sorted(missing))}]'"
         yield Finding(level="warn", what=suite.id, found="not installed", advice=advice)
+        return
+    try:
+        require_packages(suite)
+    except VlabenchError as error:
+        yield Finding(level="fail", what=suite.id, found=str(error))
         return
     gl, drawing = _drawing(suite)
     yield drawing

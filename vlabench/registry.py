@@ -144,14 +144,17 @@ def find_recipe(name: str) -> Path:
 
 
 def require_packages(suite: Suite) -> None:
-    """Check that what the suite's simulator is made of is installed.
+    """Check that what the suite's simulator is made of is installed and can be imported.
 
     Raises:
         MissingExtraError: With the command that installs it.
+        SimulatorError: If environment variables are in the way.
     """
     for package, extra in suite.packages:
         if find_spec(package) is None:
             raise MissingExtraError(f"suite {suite.id!r}", package, extra)
+    if suite.environment is not None:
+        suite.environment()
 
 
 def _named(policy: Policy) -> Policy:

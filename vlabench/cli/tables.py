@@ -16,6 +16,7 @@ from vlabench.cli.output import print_json, visible
 from vlabench.doctor import Finding
 from vlabench.metrics import Estimate, success_rate
 from vlabench.metrics.rates import bounds_of, progress_of, rate_of, rate_of_counts
+from vlabench.provenance import UNREADABLE
 from vlabench.record import EpisodeRecord, Outcome, Run, RunHeader
 from vlabench.table import Ints, Results, results_of, unfinished
 from vlabench.table import Table as Episodes
@@ -271,7 +272,12 @@ def _notes(results: Results) -> list[str]:
     if results.torn:
         notes.append("the last line was cut off by a crash and is not counted")
     commits = {header.provenance.commit} | {resumed.commit for resumed in results.resumed}
-    if len(commits) > 1:
+    if UNREADABLE in commits:
+        notes.append(
+            "the commit of vlabench is unknown: git did not say (is the checkout another user's? "
+            "`git config --global --add safe.directory FOLDER` lets it)"
+        )
+    if len(commits - {UNREADABLE}) > 1:
         notes.append(f"written by {len(commits)} different commits of vlabench")
     if not len(table.outcome):
         notes.append("no episode has ended yet")
