@@ -1,8 +1,10 @@
 """A simulator that is not the protocol's is noticed, and its runs say so."""
 
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from vlabench import load_suite
 from vlabench.errors import SimulatorError
 from vlabench.protocol import Canary
-from vlabench.provenance import fingerprint, provenance
+from vlabench.provenance import cache_folder, fingerprint, provenance
 
 SUITE = replace(load_suite("point-reach"), distributions=("numpy",))
 
@@ -92,6 +94,62 @@ def test_liberos_canaries_are_measured_in_range_and_remembered(tmp_path: Path) -
     assert set(found.canaries) == {canary.name for canary in libero.protocol().canaries}
     assert list(tmp_path.glob("canaries-*.json"))
     assert fingerprint(libero, libero.protocol(), gl=libero.drawing()) == found
+
+
+MEASURE = """
+import os
+
+def measure(may_draw):
+    with open(os.path.join(os.environ["VLABENCH_CACHE"], "measured"), "a") as file:
+        file.write("x")
+    return {"height": 0.5}
+"""
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["", "{}", "[" * 100_000, '{"height": 0.5}', '{"digest": "", "measured": {"height": 0.7}}'],
+)
+def test_canaries_that_were_damaged_are_measured_anew_with_a_warning(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "measuring.py").write_text(MEASURE)  # the other process imports it, too
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "measuring", raising=False)
+    suite = replace(SUITE, measure_canaries=import_module("measuring").measure)
+    canary = Canary(name="height", low=0.6, high=1)
+    protocol = replace(suite.protocol(), canaries=(canary,))
+    expected = ("canary height is 0.5, expected 0.6 to 1",)
+    for _ in range(2):
+        assert fingerprint(suite, protocol, gl="none").mismatches == expected
+    assert (tmp_path / "measured").read_text() == "x", "remembered"
+    (path,) = tmp_path.glob("canaries-*.json")
+    path.write_text(damage)
+    assert fingerprint(suite, protocol, gl="none").mismatches == expected
+    assert caplog.messages == [f"{path} was damaged and is measured anew"]
+    assert (tmp_path / "measured").read_text() == "xx"
+    path.write_text(path.read_text().replace("0.5", "0.7"))
+    assert fingerprint(suite, protocol, gl="none").mismatches == expected
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("VLABENCH_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(OSError, match="Not a directory"):
+        cache_folder().mkdir(parents=True)
+
+
+def test_a_commit_that_git_does_not_tell_is_said_to_be_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the checkout is another user's: git ends with an error."""
+    (tmp_path / ".git").mkdir()
+    monkeypatch.setattr("vlabench.provenance.__file__", str(tmp_path / "vlabench" / "a.py"))
+    assert provenance(SUITE, workers=1, gl="none").commit == "unreadable"
 
 
 def test_single_solve_is_marked_as_not_comparable() -> None:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from vlabench.children import deaf
 from vlabench.env import Observation
 from vlabench.episode import EpisodeSpec
-from vlabench.errors import PolicyHangError
+from vlabench.errors import PolicyHangError, SimulatorError
 from vlabench.policy import Policy
 from vlabench.record import EpisodeRecord
 from vlabench.runners.awake import SLICE, AwakeClock
@@ -85,6 +85,7 @@ class ProcessRunner:
 
         Raises:
             PolicyHangError: If a call of the policy does not return; what was yielded stands.
+            SimulatorError: If processes cannot start.
         """
         queue = WorkQueue(episodes, stage.protocol)
         with self.pool(stage, policy, min(self._num_workers, len(queue))) as pool:
@@ -210,6 +211,12 @@ class Pool:
         try:
             result = worker.receive()
         except (EOFError, ConnectionError):
+            if not any(other.ready for other in self._workers):
+                raise SimulatorError(
+                    f"worker processes cannot start ({worker.death()}). They import the program "
+                    "that is running: that has to be a file, and safe to import (what it does "
+                    "stands below `if __name__ == '__main__':`)"
+                ) from None
             return self._replace(worker, f"the worker process died ({worker.death()})\n")
         return self._desk.close(worker.index, result) if isinstance(result, Ending) else None
 
@@ -308,6 +315,7 @@ class _Worker:
     task_id: str = ""
     view: Observation | None = None
     since: float = 0.0
+    ready: bool = False
     process: SpawnProcess = field(init=False)
     connection: Connection = field(init=False)
     pictures: PictureBlock = field(init=False)
@@ -336,15 +344,17 @@ class _Worker:
         self.view = None
         self._post(answer)
 
-    def receive(self) -> Observation | Ending:
-        """Take in a report.
+    def receive(self) -> Observation | Ending | None:
+        """Take in a report; None where it says that the process has started.
 
         Raises:
             EOFError, ConnectionError: If the process died.
         """
-        result: Observation | Ending = self.connection.recv()
+        result: Observation | Ending | None = self.connection.recv()
         if isinstance(result, Ending):
             self.episode = None
+        elif result is None:
+            self.ready, self.since = True, self.clock.now()
         else:
             self.view = result = self.pictures.take(result)
         return result
@@ -409,6 +419,7 @@ def _work(connection: Connection, stage: bytes, pictures: PictureBlock) -> None:
     """Serve one slot until told to stop, or until the parent is gone."""
     slot = Slot(cloudpickle.loads(stage))
     try:
+        connection.send(None)  # started
         while (message := connection.recv()) is not None:
             result = _reply(slot, message)
             connection.send(result if isinstance(result, Ending) else pictures.put(result))

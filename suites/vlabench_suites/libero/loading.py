@@ -55,11 +55,11 @@ def numba_keeps() -> bool:
     if chosen := os.environ.get("NUMBA_CACHE_DIR"):
         return _writable(Path(chosen))
     spec = find_spec("robosuite")
-    beside = Path(spec.origin).parent if spec and spec.origin else Path(os.devnull)
-    home = Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache"))  # noqa: PTH111 - no error without a home
-    if (home.is_absolute() and _writable(home / "numba")) or all(
-        _writable(folder / "__pycache__") for folder in (beside / "utils", Path(__file__).parent)
-    ):
+    theirs = Path(spec.origin).parent / "utils" if spec and spec.origin else Path(os.devnull)
+    if all(_writable(folder / "__pycache__") for folder in (theirs, Path(__file__).parent)):
+        return True
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
+    if Path(home).is_absolute() and _writable(Path(home) / "numba"):
         return True
     ours = cache_folder() / "numba"
     if not _writable(ours):

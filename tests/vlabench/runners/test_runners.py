@@ -691,6 +691,32 @@ def test_a_suite_that_cannot_be_imported_by_name_runs_in_workers() -> None:
     }
 
 
+UNSAFE = """
+from vlabench import ProcessRunner, Stage, load_policy, load_suite, make_plan
+from vlabench.errors import SimulatorError
+
+suite = load_suite("point-reach")
+policy = load_policy("random", suite)
+stage = Stage(suite=suite, protocol=suite.protocol(), wants=policy.observation)
+try:
+    print(list(ProcessRunner(2).run(stage, policy, make_plan(suite, episodes=3).episodes)))
+except SimulatorError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("way", ["from standard input", "not safe to import"])
+def test_a_program_that_workers_cannot_import_is_refused_before_the_first_episode(
+    way: str, tmp_path: Path
+) -> None:
+    (tmp_path / "program.py").write_text(UNSAFE)
+    command = [sys.executable, "-" if way == "from standard input" else "program.py"]
+    done = subprocess.run(
+        command, input=UNSAFE, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("worker processes cannot start (exit status 1). They import the")
+
+
 def test_an_empty_queue_says_so() -> None:
     with pytest.raises(IndexError, match="no episodes are left"):
         WorkQueue((), SUITE.protocol()).take("", ())
