@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from vlabench.episode import EpisodeSpec
 from vlabench.errors import DrawingError, RecordError
@@ -52,7 +54,7 @@ class Evaluation:
         digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
         request = self.plan.request
         name = f"{self.protocol.id}-e{request.episodes}-s{request.seed}-{digest}.jsonl"
-        return folder / self.suite.id / self.policy.id / name
+        return folder / _folder_name(self.suite.id) / _folder_name(self.policy.id) / name
 
     def keeping(self, path: Path, *, video: Which = "none", actions: bool = False) -> "Evaluation":
         """Return the evaluation with what it keeps of episodes beside their results file.
@@ -225,6 +227,11 @@ def prepare_again(
 def beside(path: Path, kind: str) -> Path:
     """Return the folder for what is kept beside a results file: `x.jsonl` to `x.videos`."""
     return path.parent / f"{path.stem}.{kind}"
+
+
+def _folder_name(name: str) -> str:
+    """Return a name as that of one folder, wherever it may point to and however long it is."""
+    return name if re.fullmatch(r"\w[\w.+@ -]{,99}", name) else quote(name, safe="")[:200]
 
 
 def _plan_arguments(request: Mapping[str, Any] | PlanRequest | None) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from vlabench.errors import MissingExtraError, PluginError, UnknownNameError, Vl
 from vlabench.policy import Policy
 from vlabench.protocol import Protocol
 from vlabench.settings import parse_settings
+from vlabench.spaces import ActionSpec, ObservationSpec
 from vlabench.strangers import call
 from vlabench.suite import Suite
 
@@ -91,7 +92,7 @@ def load_policy(
     factory = policy_factory(policy_id)
     values = parse_settings(factory, settings or {}, f"policy {policy_id!r}")
     try:
-        return _named(call(factory, suite, protocol or suite.protocol(), **values))
+        return _checked(call(factory, suite, protocol or suite.protocol(), **values))
     except VlabenchError:
         raise
     except Exception as error:
@@ -157,14 +158,17 @@ def require_packages(suite: Suite) -> None:
         suite.environment()
 
 
-def _named(policy: Policy) -> Policy:
-    """Return a policy whose name and digest are text that a results file can hold."""
+def _checked(policy: Policy) -> Policy:
+    """Return a policy if a results file can hold its name and digest, and its specs are specs."""
     for name, least in (("id", 1), ("digest", 0)):
         value = call(getattr, policy, name)
         if not isinstance(value, str) or not least <= len(value) <= _MOST_LETTERS:
             raise TypeError(
                 f"its {name} is not text of {least} to {_MOST_LETTERS} letters: {value!r}"
             )
+    for name, kind in (("observation", ObservationSpec), ("action", ActionSpec)):
+        if not isinstance(value := call(getattr, policy, name), kind):
+            raise TypeError(f"its {name} is {value!r}, expected an {kind.__name__}")
     return policy
 
 

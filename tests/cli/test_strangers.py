@@ -70,7 +70,9 @@ def make(suite, protocol, *, mode: str = "ok"):
     if mode == "hang":
         time.sleep(600)
     policy = Strange(protocol, mode)
-    policy.id = {"number": 7, "empty": "", "long": "x" * 10_000}.get(mode, policy.id)
+    ids = {"climbs": "../../../up", "number": 7, "empty": "", "long": "x" * 10_000}
+    policy.id = ids.get(mode, policy.id)
+    policy.observation = None if mode == "no spec" else policy.observation
     policy.digest = None if mode == "no digest" else policy.digest
     return policy
 '''
@@ -111,6 +113,7 @@ def strange(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]
         ("empty", "its id is not text of 1 to 500 letters: ''"),
         ("long", "its id is not text of 1 to 500 letters: 'xxx"),
         ("no digest", "its digest is not text of 0 to 500 letters: None"),
+        ("no spec", "its observation is None, expected an ObservationSpec"),
         ("hang", "making policy 'strange' took longer than 2 s (watchdog)"),
     ],
 )
@@ -150,6 +153,13 @@ def test_a_policy_that_changes_the_folder_changes_nothing(strange: Any, tmp_path
     assert sorted(path.name for path in work.iterdir()) == [
         "run.actions", "run.jsonl", "run.videos",
     ]  # fmt: skip
+
+
+def test_a_policys_name_leads_out_of_no_folder(strange: Any, tmp_path: Path) -> None:
+    done = strange(*STRANGE, "--set", "mode=climbs", "--quiet")
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.rglob("*.jsonl")
+    assert path.parent == tmp_path / "work" / "results" / "point-reach" / "..%2F..%2F..%2Fup"
 
 
 def test_a_results_file_that_is_removed_meanwhile_is_one_line_and_exit_3(strange: Any) -> None:

@@ -174,14 +174,16 @@ def replay(
     video: Annotated[Path, typer.Option(help="The video to write.", metavar="FILE")],
 ) -> None:
     """Run one episode of a run again and film it."""
+    from vlabench.cli.output import visible
     from vlabench.store import read_run
     from vlabench.verify import film_episode, refuse_ingested
 
     found = read_run(run)
     refuse_ingested(found)
-    print(f"running {key} again, then once more to film it", file=sys.stderr)
+    said = visible(key)
+    print(f"running {said} again, then once more to film it", file=sys.stderr)
     difference = film_episode(found, key, video)
-    print(f"{key}: {difference.now.outcome} after {difference.now.steps} steps; filmed in {video}")
+    print(f"{said}: {difference.now.outcome} after {difference.now.steps} steps; filmed in {video}")
     if difference.where:
         print(f"vlabench: not the recorded trajectory: {difference.where}", file=sys.stderr)
         sys.exit(1)

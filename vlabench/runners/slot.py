@@ -23,6 +23,8 @@ from vlabench.suite import Suite
 from vlabench.video import write_video
 
 Which = Literal["none", "failures", "all"]
+_MOST_BYTES = 200
+"""Of a file's name, with room for what is put before and behind it."""
 _LOG = logging.getLogger("vlabench")
 
 
@@ -103,8 +105,12 @@ class Ending:
 
 
 def file_stem(episode: EpisodeSpec) -> str:
-    """Return the episode's key as a file name."""
-    return episode.key.replace("/", "-").replace("#", "-")
+    """Return the episode's key as a file name; of a very long one, its beginning and a digest."""
+    name = episode.key.replace("/", "-").replace("#", "-")
+    if len(name.encode("utf-8", "replace")) <= _MOST_BYTES:
+        return name
+    digest = blake2b(name.encode("utf-8", "replace"), digest_size=8).hexdigest()
+    return f"{name[: _MOST_BYTES // 8]}-{digest}"
 
 
 class Tracer:

@@ -30,7 +30,9 @@ SUFFIX = ".mjb"
 _LOG = logging.getLogger("vlabench")
 
 _COMPILE = """
-import sys, mujoco
+import ctypes, sys, mujoco
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG: it ends with who asked
 mujoco.mj_saveModel(mujoco.MjModel.from_xml_string(sys.stdin.read()), sys.argv[1])
 """
 

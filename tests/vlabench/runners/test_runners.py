@@ -32,6 +32,7 @@ from vlabench import (
 from vlabench.errors import PolicyHangError
 from vlabench.runners import awake
 from vlabench.runners.queue import WorkQueue
+from vlabench.runners.slot import file_stem
 
 SUITE = load_suite("point-reach")
 PLAN = make_plan(SUITE, episodes=8)
@@ -715,6 +716,14 @@ def test_a_program_that_workers_cannot_import_is_refused_before_the_first_episod
         command, input=UNSAFE, cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("worker processes cannot start (exit status 1). They import the")
+
+
+def test_an_episodes_file_has_a_name_that_file_systems_take() -> None:
+    episode = replace(PLAN.episodes[0], init_index=12)
+    assert file_stem(episode) == "point-reach-left-12"
+    long = {file_stem(replace(episode, task_id="suite/" + "é" * 5000 + end)) for end in "ab"}
+    assert len(long) == 2
+    assert all(len(name.encode()) < 100 for name in long)
 
 
 def test_an_empty_queue_says_so() -> None:
