@@ -32,11 +32,10 @@ def call(function: Callable[_P, _R], *arguments: _P.args, **named: _P.kwargs) ->
         QuitError: In place of `SystemExit` and other exceptions that are no `Exception`.
         KeyboardInterrupt: In the main thread, where it is the user's.
     """
-    process, before = os.getpid(), getattr(_inside, "process", None)
+    process, before, home = os.getpid(), getattr(_inside, "process", None), _folder()
     os._exit, _inside.process = _exit, process
     try:
-        with staying():
-            return function(*arguments, **named)
+        return function(*arguments, **named)
     except BaseException as error:
         if isinstance(error, Exception) or is_interrupt(error):
             raise
@@ -46,6 +45,7 @@ def call(function: Callable[_P, _R], *arguments: _P.args, **named: _P.kwargs) ->
         _inside.process = before
         if os.getpid() != process:
             _leave(1)
+        _return_to(home)
 
 
 def inside() -> bool:
@@ -70,9 +70,7 @@ def staying() -> Iterator[None]:
     try:
         yield
     finally:
-        if home is not None and _folder() != home:
-            with suppress(OSError):
-                os.chdir(home)
+        _return_to(home)
 
 
 def account() -> str:
@@ -120,6 +118,12 @@ def _folder() -> str | None:
         return os.getcwd()  # noqa: PTH109 - asked at every decision
     except OSError:  # it was removed
         return None
+
+
+def _return_to(home: str | None) -> None:
+    if home is not None and _folder() != home:
+        with suppress(OSError):
+            os.chdir(home)
 
 
 def _exit(status: int) -> NoReturn:

@@ -8,7 +8,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from vlabench.cli import interrupts
-from vlabench.errors import StorageError, VlabenchError
 
 if TYPE_CHECKING:
     from vlabench.cli.commands import app as app
@@ -38,6 +37,7 @@ def _status() -> int:
     """Run the command line and return its status."""
     from vlabench.cli import output
     from vlabench.cli.arguments import refusal
+    from vlabench.errors import StorageError, VlabenchError
 
     output.prepare(sys.argv[1:])
     import typer

@@ -132,11 +132,19 @@ class Desk:
             raise TypeError(
                 f"policy {self._policy.id!r} returned actions of {actions.dtype}, expected numbers"
             )
-        with np.errstate(over="ignore"):  # becomes infinite, which is refused for its slot alone
-            kept = actions.astype(np.float32)  # policies may use theirs again
         return Decision(
-            actions=kept, num_samples=_count(given.num_samples), flops=_cost(given.flops)
+            actions=_own(actions),
+            num_samples=_count(given.num_samples),
+            flops=_cost(given.flops),
         )
+
+
+def _own(actions: NDArray[Any]) -> NDArray[np.float32]:
+    """Return a copy: policies may use theirs again."""
+    if actions.dtype == np.float32:
+        return actions.copy()
+    with np.errstate(over="ignore"):  # becomes infinite, which is refused for its slot alone
+        return actions.astype(np.float32)
 
 
 def _count(given: Any) -> int:
