@@ -544,7 +544,7 @@ def _header(path: Path, line: bytes) -> RunHeader:
         ingested = _ingested(content.pop("ingested", None))
         if ingested:
             content = _without_nulls(content, ingested.unknown)
-        return RunHeader(
+        header = RunHeader(
             ingested=ingested,
             planned=_planned(content.pop("planned", {})),
             request=PlanRequest(**content.pop("request")),
@@ -555,8 +555,10 @@ def _header(path: Path, line: bytes) -> RunHeader:
             ),
             **content,
         )
-    except (KeyError, TypeError, ValueError) as error:
+        msgspec.convert(asdict(header), RunHeader)  # names that are lists, settings that are none
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{path}:1 is not a header of this format: {error}") from error
+    return header
 
 
 def _episode(row: Mapping[str, Any], unknown: Sequence[str] = ()) -> EpisodeRecord:

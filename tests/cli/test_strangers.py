@@ -255,6 +255,17 @@ def test_a_video_that_cannot_be_written_is_one_line_and_leaves_nothing(
     assert sorted(path.name for path in work.iterdir()) == ["file", "run.jsonl", "taken.mp4"]
 
 
+def test_a_folder_that_is_gone_is_one_line_and_not_exit_1(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = subprocess.run(
+        [VLABENCH, *POINT, "--episodes", "1"], cwd=gone, preexec_fn=gone.rmdir,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == "vlabench: the folder that this was started in is gone\n"
+
+
 def children_of(group: int) -> list[str]:
     """Return what still runs of a process group; what has ended and nobody has asked for is not."""
     done = subprocess.run(

@@ -358,6 +358,31 @@ def test_recorded_episodes_are_held_against_the_plan(path: Path) -> None:
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("settings", ["chunk=4"]),
+        ("settings", {"chunk": {"a": 1}}),
+        ("policy_id", ["random"]),
+        ("suite_version", "1"),
+        ("request", {"tasks": "*", "episodes": "all"}),
+        ("fingerprint", {"versions": [], "canaries": {}, "mismatches": []}),
+        ("fingerprint", []),
+    ],
+)
+def test_a_header_whose_fields_are_of_other_kinds_is_refused_in_one_line(
+    field: str, value: object, path: Path
+) -> None:
+    write(path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}) + "\n")
+    for read in (read_run, read_results):
+        with pytest.raises(
+            RecordError, match=r"run\.jsonl:1 is not a header of this format"
+        ) as said:
+            read(path)
+        assert "\n" not in str(said.value)
+
+
 def test_a_resumption_is_no_record(path: Path) -> None:
     write(path, record(0))
     place = path.stat().st_size

@@ -4,6 +4,7 @@ Everything heavy is imported inside `main` and the commands, so that `vlabench -
 once, and so that an interrupt finds somebody who minds it from the first moment.
 """
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -56,9 +57,17 @@ def _status() -> int:
         sys.stderr.close()
         return 0
     except OSError as error:  # nobody said more of it: a full disk, a folder that is gone
-        return _say(f"{error.strerror or error}: {error.filename or 'no file is named'}", 3)
+        return _say(_said(error), 3)
     except MemoryError:
         return _say("there is not enough memory; with fewer --workers, less is needed", 3)
+
+
+def _said(error: OSError) -> str:
+    try:
+        os.getcwd()  # noqa: PTH109 - nothing heavy before the first command
+    except OSError:
+        return "the folder that this was started in is gone"
+    return f"{error.strerror or error}: {error.filename or 'no file is named'}"
 
 
 def _say(error: str, status: int, *, said: str = "vlabench: ") -> int:
