@@ -195,6 +195,44 @@ def test_names_in_a_results_file_are_shown_as_they_are(strange: Any, tmp_path: P
     assert not {"\x1b", "\u202e"} & set(done.stdout)
 
 
+def test_json_has_no_numbers_that_json_does_not_have(strange: Any, tmp_path: Path) -> None:
+    path = tmp_path / "work" / "run.jsonl"
+    assert strange(*STRANGE, "--out", "run.jsonl").returncode == 0
+    path.write_text(path.read_text().replace('"canaries": {}', '"canaries": {"height": NaN}'))
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    done = strange("show", "run.jsonl", "--json")
+    shown = json.loads(done.stdout, parse_constant=refuse)
+    assert shown["header"]["fingerprint"]["canaries"] == {"height": None}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [*POINT, "--episodes", "1", "--out", "run.jsonl"],
+        ["demos", "collect", "--suite", "point-reach", "--policy", "point-reach-expert",
+         "--episodes", "1", "--out", "demos"],
+    ],
+)  # fmt: skip
+def test_without_locks_a_command_says_how_to_go_on_and_does(
+    strange: Any, command: list[str], tmp_path: Path
+) -> None:
+    """The file system's answer is put into Python's: a module that every process imports."""
+    (tmp_path / "installed" / "sitecustomize.py").write_text(
+        "import errno, fcntl\n"
+        "def flock(*_):\n"
+        "    raise OSError(errno.ENOLCK, 'No locks available')\n"
+        "fcntl.flock = flock\n"
+    )
+    done = strange(*command)
+    assert done.returncode == 2
+    assert "cannot be locked, its file system has no locks (No locks available)" in done.stderr
+    assert not list((tmp_path / "work").rglob("*.jsonl"))
+    assert strange(*command, "--no-lock").returncode == 0
+
+
 @pytest.mark.parametrize("size", [100, 20_000])
 def test_a_full_disk_is_one_line_and_exit_3_and_the_same_command_goes_on(
     strange: Any, size: int, tmp_path: Path

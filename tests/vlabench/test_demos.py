@@ -267,6 +267,24 @@ def test_an_expert_that_answers_with_chunks_is_refused(runner: Runner, tmp_path:
     assert read_run(tmp_path / "run.jsonl").episodes == ()
 
 
+@pytest.mark.parametrize("number", [np.inf, -np.inf, np.nan])
+def test_an_expert_whose_action_is_no_number_is_refused_and_not_clipped(number: float) -> None:
+    class Broken:
+        id, digest = "broken", ""
+        action, observation = RULES.action, ObservationSpec()
+
+        def reset(self, slot: int, episode: EpisodeSpec) -> None:
+            pass
+
+        def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Decision:
+            return Decision(actions=np.full((len(slots), 1, 1), number, dtype=np.float32))
+
+    recorder = Recorder(Broken(), RULES)
+    recorder.reset(0, make_plan(SUITE, "training", episodes=1).episodes[0])
+    with pytest.raises(ValueError, match="an action that is not finite"):
+        recorder.act([0], [Observation(instruction="")])
+
+
 def test_an_episode_that_breaks_is_an_error_and_is_not_kept(tmp_path: Path) -> None:
     episodes = make_plan(SUITE, "training", tasks="right", episodes=3).episodes
     expert = Scripted([1.0], nonsense_in=frozenset({"point-reach/right#1"}))
