@@ -1,13 +1,13 @@
 """A training's folder: whose it is, and the state that a killed training goes on from."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vlabench.errors import RecordError
+from vlabench.errors import RecordError, StorageError
 from vlabench.locks import lock
 from vlabench.recipe import Recipe
 
@@ -52,10 +52,22 @@ def claim(out: Path, recipe: Recipe) -> Iterator[None]:
 
 
 def save_state(out: Path, state: dict[str, Any]) -> None:
-    """Write the state, whole or not at all."""
+    """Write the state, whole or not at all.
+
+    Raises:
+        StorageError: If it cannot be written; the last one is kept.
+    """
     part = out / f".{_STATE}.part"
-    torch.save(state, part)
-    part.replace(out / _STATE)
+    try:
+        torch.save(state, part)
+        part.replace(out / _STATE)
+    except (OSError, RuntimeError) as error:  # the latter is what torch says of a full disk
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        reason = str(error).partition("\n")[0]
+        raise StorageError(
+            f"cannot write {out / _STATE}: {reason}; the last one is kept"
+        ) from error
 
 
 def load_state(out: Path, device: torch.device) -> dict[str, Any] | None:

@@ -8,11 +8,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlabench.errors import VlabenchError
+from vlabench.errors import StorageError, VlabenchError
 from vlabench.spaces import ActionSpec, Gripper, Rotation
 from vlabench_baselines.nanovla.config import NanoConfig, Readout, with_readout
 
@@ -315,5 +316,10 @@ def _origin(values: dict[str, Any]) -> Origin:
 def _replace(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise StorageError(f"cannot write {path}: {error.strerror}") from error
