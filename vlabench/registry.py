@@ -177,7 +177,11 @@ def _said(error: Exception) -> str:
     origin = error.__cause__ or error
     places = traceback.extract_tb(origin.__traceback__)
     last = next(p for p in reversed(places) if p.filename != strangers.__file__)
-    said = " ".join(f"{type(error).__name__}: {error}".split())
+    try:
+        text = call(str, error)
+    except Exception:  # noqa: BLE001 - its text is a stranger's, too
+        text = "it has no text"
+    said = " ".join(f"{type(error).__name__}: {text}".split())
     return f"{said[:_MOST_LETTERS]} ({Path(last.filename).name}:{last.lineno})"
 
 

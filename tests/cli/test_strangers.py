@@ -63,6 +63,8 @@ class Strange:
 def make(suite, protocol, *, mode: str = "ok"):
     if mode == "raise":
         raise RuntimeError("no\nfile")
+    if mode == "silent":
+        raise type("Silent", (Exception,), {"__str__": lambda self: sys.exit(0)})
     if mode == "exit":
         sys.exit(0)
     if mode == "leave":
@@ -109,6 +111,7 @@ def strange(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]
             "policy 'strange' cannot be made: QuitError: it raised SystemExit: 0 (strange.py:",
         ),
         ("leave", "policy 'strange' cannot be made: QuitError: it called os._exit(0) (strange.py:"),
+        ("silent", "policy 'strange' cannot be made: Silent: it has no text (strange.py:"),
         ("number", "its id is not text of 1 to 500 letters: 7 (registry.py:"),
         ("empty", "its id is not text of 1 to 500 letters: ''"),
         ("long", "its id is not text of 1 to 500 letters: 'xxx"),
@@ -313,17 +316,29 @@ def children_of(group: int) -> list[str]:
     return [row[2] for row in rows if row[0] == str(group) and not row[1].startswith("Z")]
 
 
+COMMAND = """
+import sys
+from vlabench.cli import main
+sys.argv = ["vlabench", *sys.argv[1:]]
+print("begins", flush=True)
+main()
+"""
+
+
 @pytest.mark.parametrize("times", [1, 2])
-@pytest.mark.parametrize("seconds", [0.1, 0.3, 0.5, 0.8, 1.2, 1.6])
+@pytest.mark.parametrize("seconds", [0.02, 0.1, 0.3, 0.6, 1.0, 1.4])
 def test_an_interrupt_at_any_moment_is_one_line_and_leaves_nobody(
     seconds: float, times: int, tmp_path: Path
 ) -> None:
     """To the whole group, as a terminal sends it: while it imports, starts workers, and runs."""
     process = subprocess.Popen(
-        [VLABENCH, *POINT, "--episodes", "100000", "--workers", "3", "--out", "run.jsonl"],
+        [sys.executable, "-c", COMMAND, *POINT, "--episodes", "100000", "--workers", "3",
+         "--out", "run.jsonl"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
+    assert process.stdout
+    assert process.stdout.readline() == "begins\n"
     time.sleep(seconds)
     for _ in range(times):
         os.killpg(process.pid, signal.SIGINT)

@@ -6,15 +6,16 @@ once, and so that an interrupt finds somebody who minds it from the first moment
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
 from vlabench.cli import interrupts
+
+TYPE_CHECKING = False  # that of `typing`, which takes a while to import
 
 if TYPE_CHECKING:
     from vlabench.cli.commands import app as app
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from vlabench.cli.commands import app

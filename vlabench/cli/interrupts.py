@@ -1,11 +1,11 @@
-"""Ctrl-C: one line, status 130, and no process that stays behind."""
+"""Ctrl-C: one line, status 130, and no process that stays behind.
+
+This is imported before anybody minds interrupts, so it imports next to nothing.
+"""
 
 import os
 import signal
 import sys
-from contextlib import suppress
-from types import FrameType
-from typing import NoReturn
 
 STATUS = 130
 AGAIN = "; run the same command again to go on"
@@ -17,7 +17,7 @@ class _Interrupts:
     def __init__(self) -> None:
         self._pressed = self._said = False
 
-    def press(self, number: int, frame: FrameType | None) -> None:
+    def press(self, number: int, frame: object) -> None:
         """Take a signal."""
         if self._pressed:
             leave()
@@ -42,12 +42,14 @@ _interrupts = _Interrupts()
 end = _interrupts.end
 
 
-def leave() -> NoReturn:
+def leave() -> None:
     """End the process: at its usual end, threads of policies would be waited for."""
     end()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, RuntimeError, ValueError):
+        try:
             stream.flush()
+        except (OSError, RuntimeError, ValueError):
+            pass
     os._exit(STATUS)
 
 
