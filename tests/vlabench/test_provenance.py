@@ -63,24 +63,30 @@ def test_settings_that_make_it_another_simulator_are_a_mismatch() -> None:
     assert found.mismatches == ("too fast",)
 
 
-def break_down(may_draw: bool) -> Mapping[str, float]:
-    raise OSError("libGL.so.1: cannot open shared object file")
+def measured_apart(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the `measure` of a module that the process which measures imports, too."""
+    (tmp_path / "measuring.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "measuring", raising=False)
+    return import_module("measuring").measure
 
 
-def test_a_simulator_that_does_not_work_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    class InThisProcess:  # the function cannot be imported by a spawned one
-        def __init__(self, *_: object, **__: object) -> None: ...
-        def __enter__(self) -> "InThisProcess":
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-        def submit(self, function: Any, *arguments: Any) -> Any:
-            return function(*arguments)
-
-    monkeypatch.setattr("vlabench.provenance.ProcessPoolExecutor", InThisProcess)
-    suite = replace(SUITE, measure_canaries=break_down)
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("raise OSError('libGL.so.1: cannot open')", "OSError.*libGL.so.1: cannot open"),
+        ("import os; os._exit(7)", "RuntimeError.*its process ended with status 7"),
+        ("return {'height': print}", "TypeError"),
+        ("return lambda: 0", "RuntimeError.*pickle"),
+    ],
+)
+def test_a_simulator_that_does_not_work_is_one_clear_line(
+    code: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = measured_apart(f"def measure(may_draw):\n    {code}\n", tmp_path, monkeypatch)
+    suite = replace(SUITE, measure_canaries=measure)
     protocol = replace(suite.protocol(), canaries=(Canary(name="height", low=0, high=1),))
-    with pytest.raises(SimulatorError, match=r"does not work here: OSError.*vlabench doctor"):
+    with pytest.raises(SimulatorError, match=f"does not work here: {message}.*vlabench doctor"):
         fingerprint(suite, protocol, gl="none")
 
 
@@ -113,10 +119,7 @@ def measure(may_draw):
 def test_canaries_that_were_damaged_are_measured_anew_with_a_warning(
     damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "measuring.py").write_text(MEASURE)  # the other process imports it, too
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "measuring", raising=False)
-    suite = replace(SUITE, measure_canaries=import_module("measuring").measure)
+    suite = replace(SUITE, measure_canaries=measured_apart(MEASURE, tmp_path, monkeypatch))
     canary = Canary(name="height", low=0.6, high=1)
     protocol = replace(suite.protocol(), canaries=(canary,))
     expected = ("canary height is 0.5, expected 0.6 to 1",)
