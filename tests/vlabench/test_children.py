@@ -23,10 +23,15 @@ def test_what_is_started_inside_never_hears_of_an_interrupt() -> None:
 
 
 def test_an_interrupt_meanwhile_is_heard_once_everything_is_started() -> None:
-    done = []
-    with pytest.raises(KeyboardInterrupt), deaf():
-        signal.raise_signal(signal.SIGINT)
-        done.append("started")
+    done = list[str]()
+
+    def start() -> None:
+        with deaf():
+            signal.raise_signal(signal.SIGINT)
+            done.append("started")
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
     assert done == ["started"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
