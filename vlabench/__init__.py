@@ -4,8 +4,7 @@ The public API is what `__all__` lists. Names are imported when they are first u
 `import vlabench` costs nothing.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # that of `typing`, which takes a while to import
 
 if TYPE_CHECKING:
     from vlabench.env import Env as Env
@@ -105,6 +104,8 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'vlabench' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(f"vlabench.{_HOME[name]}"), name)
 
 

@@ -41,4 +41,8 @@ def clear_cache() -> CacheInfo:
 def _files() -> list[Path]:
     """Return the files that vlabench itself writes there, and no others."""
     folder = cache_folder()
-    return [*folder.glob("canaries-*.json"), *folder.glob("models/*.mjb*")]
+    return [
+        *folder.glob("canaries-*.json"),
+        *folder.glob(".canaries-*.part"),
+        *folder.glob("models/*.mjb*"),
+    ]

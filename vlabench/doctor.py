@@ -11,7 +11,7 @@ from typing import Literal
 
 from vlabench.errors import DrawingError, VlabenchError
 from vlabench.provenance import cache_folder, fingerprint
-from vlabench.registry import load_suite, suite_ids
+from vlabench.registry import load_suite, require_packages, suite_ids
 from vlabench.suite import Suite
 
 _TESTED_BELOW = (3, 14)
@@ -38,7 +38,9 @@ class Finding:
 def examine() -> Iterator[Finding]:
     """Look at everything a run may need; each finding as soon as it is known."""
     yield _python()
-    yield from (_writable(folder) for folder in (Path("results"), cache_folder()))
+    yield _writable(Path("results"), "fail", "run elsewhere, or name a file with --out")
+    advice = "scenes are compiled again each time; VLABENCH_CACHE=FOLDER names another place"
+    yield _writable(cache_folder(), "warn", advice)
     yield _video()
     seen: set[object] = set()
     for suite_id in suite_ids():
@@ -61,15 +63,14 @@ def _python() -> Finding:
     return Finding(level="ok", what="python", found=version)
 
 
-def _writable(folder: Path) -> Finding:
+def _writable(folder: Path, level: Level, advice: str) -> Finding:
     existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
     what = f"write access to {folder}"
     try:
         with tempfile.TemporaryFile(dir=existing):
             return Finding(level="ok", what=what, found="yes")
     except OSError as error:
-        advice = "run elsewhere, or name a file with --out"
-        return Finding(level="fail", what=what, found=str(error.strerror), advice=advice)
+        return Finding(level=level, what=what, found=str(error.strerror), advice=advice)
 
 
 def _video() -> Finding:
@@ -84,6 +85,11 @@ def _simulator(suite: Suite) -> Iterator[Finding]:
     if missing:
         advice = f"pip install 'vlabench-harness[{','.join(sorted(missing))}]'"
         yield Finding(level="warn", what=suite.id, found="not installed", advice=advice)
+        return
+    try:
+        require_packages(suite)
+    except VlabenchError as error:
+        yield Finding(level="fail", what=suite.id, found=str(error))
         return
     gl, drawing = _drawing(suite)
     yield drawing

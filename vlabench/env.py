@@ -38,10 +38,12 @@ class Step:
     Attributes:
         success: Whether the task's goal holds now.
         done: Whether the simulator refuses further actions. Not the same as success.
+        timed_out: Whether it does so for want of time alone: what gymnasium calls truncated.
     """
 
     success: bool
     done: bool = False
+    timed_out: bool = False
 
 
 class Env(Protocol):

@@ -9,6 +9,7 @@
   + PlanError             a plan that the suite cannot honour
   + RecordError           a results file that is not what it claims to be
   + RunLockedError        a results file that another process is writing
+  + StorageError          what happened cannot be written any more: a full disk, a file that is gone
   + DemoError             a demonstration that is not what it claims to be, or cannot be made
   + DrawingError          pictures are asked for and no OpenGL library can draw them
   + SimulatorError        a simulator that does not work here
@@ -83,6 +84,10 @@ class RecordError(VlabenchError):
 
 class RunLockedError(VlabenchError):
     """A results file that another process is writing."""
+
+
+class StorageError(VlabenchError):
+    """What happened cannot be written any more; what was written before is kept."""
 
 
 class DemoError(VlabenchError):

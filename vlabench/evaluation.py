@@ -2,12 +2,16 @@
 
 import hashlib
 import json
+import re
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from vlabench.episode import EpisodeSpec
 from vlabench.errors import DrawingError, RecordError
 from vlabench.plan import Plan, PlanRequest, make_plan
 from vlabench.policy import Policy
@@ -20,6 +24,7 @@ from vlabench.runners.slot import Film, Which
 from vlabench.settings import assign_settings, parse_settings
 from vlabench.spaces import check_match
 from vlabench.store import RunWriter
+from vlabench.strangers import deadline
 from vlabench.suite import Suite
 
 
@@ -49,7 +54,7 @@ class Evaluation:
         digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
         request = self.plan.request
         name = f"{self.protocol.id}-e{request.episodes}-s{request.seed}-{digest}.jsonl"
-        return folder / self.suite.id / self.policy.id / name
+        return folder / _folder_name(self.suite.id) / _folder_name(self.policy.id) / name
 
     def keeping(self, path: Path, *, video: Which = "none", actions: bool = False) -> "Evaluation":
         """Return the evaluation with what it keeps of episodes beside their results file.
@@ -61,6 +66,7 @@ class Evaluation:
             if self.suite.film is None:
                 raise DrawingError(f"suite {self.suite.id!r} has no camera to film with")
             _gl(self.suite, needed=True)
+        path = path.absolute()  # a simulator may change its folder
         stage = replace(
             self.stage,
             film=Film(which=video, folder=beside(path, "videos")),
@@ -89,8 +95,9 @@ class Evaluation:
         Raises:
             RecordError: If the file cannot be written or belongs to another run.
             RunLockedError: If another process is writing it.
+            StorageError: If it cannot be written any more.
         """
-        with RunWriter(path, self.header) as writer:
+        with RunWriter(path, self.header, self._planned()) as writer:
             found = writer.run
             yield found, None
             skip = {
@@ -100,13 +107,20 @@ class Evaluation:
             }
             left = [episode for episode in self.plan.episodes if episode.key not in skip]
             errors = good = 0
-            for record in runner.run(self.stage, self.policy, left):
-                writer.write(record)
-                yield found, record
-                errors += record.outcome is Outcome.ERROR
-                good += record.outcome is not Outcome.ERROR
-                if max_errors is not None and errors >= max_errors and not good:
-                    return
+            records = runner.run(self.stage, self.policy, left)
+            with closing(records) if isinstance(records, Generator) else nullcontext():
+                for record in records:
+                    writer.write(record)
+                    yield found, record
+                    errors += record.outcome is Outcome.ERROR
+                    good += record.outcome is not Outcome.ERROR
+                    if max_errors is not None and errors >= max_errors and not good:
+                        return
+
+    def _planned(self) -> Iterator[EpisodeSpec]:
+        """Give every episode that was asked for; `plan` may be a part of them."""
+        request = _plan_arguments(self.plan.request)
+        yield from make_plan(self.suite, self.protocol.name, **request).episodes
 
 
 def prepare(
@@ -118,6 +132,7 @@ def prepare(
     settings: Mapping[str, str] | None = None,
     workers: int = 1,
     wrap: Callable[[Policy], Policy] | None = None,
+    watchdog_seconds: float | None = None,
 ) -> Evaluation:
     """Load everything an evaluation needs and check that it fits together.
 
@@ -129,6 +144,7 @@ def prepare(
         settings: Text values by name, for whoever takes them.
         workers: Simulators side by side, for the record.
         wrap: Puts another policy around the one that was loaded, before it is checked.
+        watchdog_seconds: How long making the policy may take. The process ends if it takes longer.
 
     Raises:
         VlabenchError: If anything is unknown, missing, or does not fit; see `errors`.
@@ -138,13 +154,13 @@ def prepare(
     wanted = _plan_arguments(request)
     plan = make_plan(suite, rules.name, **wanted)
     require_packages(suite)
-    owners: dict[str, Callable[..., object]] = {
-        f"suite {suite_id!r}": suite.make_env,
-        f"policy {policy_id!r}": policy_factory(policy_id),
-    }
-    taken = assign_settings(settings or {}, owners)
-    of_suite, of_policy = taken.values()
-    policy = load_policy(policy_id, suite, rules, of_policy)
+    with deadline(watchdog_seconds, f"making policy {policy_id!r}"):
+        owners: dict[str, Callable[..., object]] = {
+            f"suite {suite_id!r}": suite.make_env,
+            f"policy {policy_id!r}": policy_factory(policy_id),
+        }
+        of_suite, of_policy = assign_settings(settings or {}, owners).values()
+        policy = load_policy(policy_id, suite, rules, of_policy)
     policy = policy if wrap is None else wrap(policy)
     check_match(
         suite.id,
@@ -211,6 +227,11 @@ def prepare_again(
 def beside(path: Path, kind: str) -> Path:
     """Return the folder for what is kept beside a results file: `x.jsonl` to `x.videos`."""
     return path.parent / f"{path.stem}.{kind}"
+
+
+def _folder_name(name: str) -> str:
+    """Return a name as that of one folder, wherever it may point to and however long it is."""
+    return name if re.fullmatch(r"\w[\w.+@ -]{,99}", name) else quote(name, safe="")[:200]
 
 
 def _plan_arguments(request: Mapping[str, Any] | PlanRequest | None) -> dict[str, Any]:

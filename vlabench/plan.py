@@ -10,6 +10,9 @@ from vlabench.errors import PlanError, close_name
 from vlabench.protocol import Protocol
 from vlabench.suite import Suite, Task
 
+_MOST_EPISODES = 2_000_000
+"""Of a plan, which is in memory as a whole: half a gigabyte."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRequest:
@@ -89,6 +92,11 @@ def make_plan(
         if value < least:
             raise PlanError(f"{name} is {value}; it must be at least {least}")
     chosen = _matching(suite, tasks)
+    if (planned := len(chosen) * count * repeats) > _MOST_EPISODES:
+        raise PlanError(
+            f"{len(chosen)} tasks, {count} episodes of each and {repeats} repeats are {planned} "
+            f"episodes; at most {_MOST_EPISODES} can be planned"
+        )
     for task in chosen:
         if rules.init_states == "fixed" and task.num_inits is not None and task.num_inits < count:
             raise PlanError(

@@ -1,20 +1,20 @@
 """Where a number comes from: commit, packages, machine, and the simulator's fingerprint."""
 
 import json
+import logging
 import os
 import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from vlabench.children import call_apart
 from vlabench.errors import SimulatorError
 from vlabench.protocol import Canary, Protocol
 from vlabench.record import Fingerprint, Provenance
@@ -22,14 +22,25 @@ from vlabench.suite import Suite
 
 DISTRIBUTION = "vlabench-harness"
 _ALWAYS = ("numpy", "gymnasium", "torch")
+UNREADABLE = "unreadable"
+"""Commit of a checkout about which git says nothing."""
+_LOG = logging.getLogger("vlabench")
 _CODE = (":(top)", ":(top,exclude)results", ":(top,exclude)reports")
 
 
 def cache_folder() -> Path:
-    """Return the folder for what can be computed again: `VLABENCH_CACHE`, else the user's."""
+    """Return the folder for what can be computed again: `VLABENCH_CACHE`, else the user's.
+
+    Where the user has no home, it is one that cannot be made, so that nothing is kept.
+    """
     if chosen := os.environ.get("VLABENCH_CACHE"):
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vlabench"
+    if chosen := os.environ.get("XDG_CACHE_HOME"):
+        return Path(chosen) / "vlabench"
+    try:
+        return Path.home() / ".cache" / "vlabench"
+    except RuntimeError:
+        return Path(os.devnull) / "no-home" / "vlabench"
 
 
 def package_versions(distributions: Iterable[str]) -> dict[str, str]:
@@ -109,33 +120,61 @@ def _canaries(suite: Suite, versions: Mapping[str, str], gl: str) -> dict[str, f
         return {}
     measure = suite.measure_canaries
     identity = json.dumps(
-        [measure.__module__, measure.__qualname__, suite.version, dict(versions), gl, sys.version]
+        [
+            2,
+            measure.__module__,
+            measure.__qualname__,
+            suite.version,
+            dict(versions),
+            gl,
+            sys.version,
+        ]
     )
     path = cache_folder() / f"canaries-{sha256(identity.encode()).hexdigest()[:16]}.json"
+    if (kept := _kept(path)) is not None:
+        return kept
     try:
-        return {name: float(value) for name, value in json.loads(path.read_text()).items()}
-    except (OSError, ValueError):
-        pass  # not measured yet, or half-written
-    try:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            measured = dict(pool.submit(measure, gl != "none").result())
+        measured = {k: float(v) for k, v in call_apart(measure, gl != "none").items()}
     except Exception as error:
         raise SimulatorError(
             f"the simulator of suite {suite.id!r} does not work here: {error!r}; "
             "`vlabench doctor` says what is missing"
         ) from error
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(measured))
+        part.write_text(json.dumps({"digest": _digest(path, measured), "measured": measured}))
+        part.replace(path)
     except OSError:
         pass  # a read-only home costs the measurement at every run, nothing else
     return measured
 
 
+def _kept(path: Path) -> dict[str, float] | None:
+    """Return the canaries that were measured before; None if there are none to be trusted."""
+    try:
+        content = json.loads(path.read_bytes())
+        measured = {name: float(value) for name, value in content["measured"].items()}
+        if measured and content["digest"] == _digest(path, measured):
+            return measured
+    except OSError:
+        return None
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        pass
+    _LOG.warning("%s was damaged and is measured anew", path)
+    return None
+
+
+def _digest(path: Path, measured: Mapping[str, float]) -> str:
+    """Return the digest that canaries are kept with: of what they are, and of what was measured."""
+    return sha256(json.dumps([path.stem, measured], sort_keys=True).encode()).hexdigest()
+
+
 def _git() -> tuple[str, bool]:
     """Return the commit and dirtiness of the checkout this package lies in, if it lies in one.
 
-    Run files and what is drawn from them are no code: going on with a committed run changes it.
+    Where git does not say (the checkout is another user's), the commit is `UNREADABLE`. Run files
+    and what is drawn from them are no code: going on with a committed run changes it.
     """
     folder = Path(__file__).parent
     if not (folder.parent / ".git").exists():
@@ -152,7 +191,7 @@ def _git() -> tuple[str, bool]:
             check=True,
         )
     except (OSError, subprocess.CalledProcessError):
-        return "", False
+        return UNREADABLE, False
     return commit.stdout.strip(), bool(status.stdout.strip())
 
 

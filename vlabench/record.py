@@ -136,7 +136,8 @@ class Provenance:
     Attributes:
         started_at: UTC, ISO 8601.
         vlabench: Version of this harness.
-        commit: Git commit of the harness's checkout; empty outside of one.
+        commit: Git commit of the harness's checkout; empty outside of one, `unreadable` where git
+            does not say.
         dirty: Whether that checkout had uncommitted changes.
         python: Version of the interpreter.
         packages: Distribution to version, of everything that may move a number.

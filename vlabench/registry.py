@@ -12,6 +12,7 @@ table is imported until it is asked for. A table `KNOWN_AS` beside it may say ho
 the same things are spelt here: `{"libero-long": "--suite libero-10"}`.
 """
 
+import traceback
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -19,13 +20,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from vlabench.errors import MissingExtraError, PluginError, UnknownNameError
+from vlabench import strangers
+from vlabench.errors import MissingExtraError, PluginError, UnknownNameError, VlabenchError
 from vlabench.policy import Policy
 from vlabench.protocol import Protocol
 from vlabench.settings import parse_settings
+from vlabench.spaces import ActionSpec, ObservationSpec
+from vlabench.strangers import call
 from vlabench.suite import Suite
 
 Kind = Literal["suite", "policy", "trainer"]
+_MOST_LETTERS = 500
+"""Of a policy's name, and of what is said of an error in one line."""
 _GROUPS = {"suite": "suites", "policy": "policies", "trainer": "trainers"}
 
 
@@ -82,11 +88,16 @@ def load_policy(
     Raises:
         UnknownNameError: If no installed package registers it.
         SettingError: If it does not take one of the settings.
-        PluginError: If the package that registers it is broken.
+        PluginError: If the package that registers it is broken, or it makes no policy.
     """
     factory = policy_factory(policy_id)
     values = parse_settings(factory, settings or {}, f"policy {policy_id!r}")
-    return factory(suite, protocol or suite.protocol(), **values)
+    try:
+        return _checked(call(factory, suite, protocol or suite.protocol(), **values))
+    except VlabenchError:
+        raise
+    except Exception as error:
+        raise PluginError(f"policy {policy_id!r} cannot be made: {_said(error)}") from error
 
 
 def load_trainer(trainer_id: str) -> Callable[..., Path]:
@@ -135,14 +146,44 @@ def find_recipe(name: str) -> Path:
 
 
 def require_packages(suite: Suite) -> None:
-    """Check that what the suite's simulator is made of is installed.
+    """Check that what the suite's simulator is made of is installed and can be imported.
 
     Raises:
         MissingExtraError: With the command that installs it.
+        SimulatorError: If environment variables are in the way.
     """
     for package, extra in suite.packages:
         if find_spec(package) is None:
             raise MissingExtraError(f"suite {suite.id!r}", package, extra)
+    if suite.environment is not None:
+        suite.environment()
+
+
+def _checked(policy: Policy) -> Policy:
+    """Return a policy if a results file can hold its name and digest, and its specs are specs."""
+    for name, least in (("id", 1), ("digest", 0)):
+        value = call(getattr, policy, name)
+        if not isinstance(value, str) or not least <= len(value) <= _MOST_LETTERS:
+            raise TypeError(
+                f"its {name} is not text of {least} to {_MOST_LETTERS} letters: {value!r}"
+            )
+    for name, kind in (("observation", ObservationSpec), ("action", ActionSpec)):
+        if not isinstance(value := call(getattr, policy, name), kind):
+            raise TypeError(f"its {name} is {value!r}, expected an {kind.__name__}")
+    return policy
+
+
+def _said(error: Exception) -> str:
+    """Return an exception in one line, with the line of code that raised it."""
+    origin = error.__cause__ or error
+    places = traceback.extract_tb(origin.__traceback__)
+    last = next(p for p in reversed(places) if p.filename != strangers.__file__)
+    try:
+        text = call(str, error)
+    except Exception:  # noqa: BLE001 - its text is a stranger's, too
+        text = "it has no text"
+    said = " ".join(f"{type(error).__name__}: {text}".split())
+    return f"{said[:_MOST_LETTERS]} ({Path(last.filename).name}:{last.lineno})"
 
 
 def _load(kind: Kind, name: str) -> Any:
@@ -151,9 +192,11 @@ def _load(kind: Kind, name: str) -> Any:
         raise UnknownNameError(kind, name, table, _known_as(kind, name))
     module, _, attribute = table[name].partition(":")
     try:
-        return getattr(import_module(module), attribute)
+        return getattr(call(import_module, module), attribute)
     except Exception as error:
-        raise PluginError(f"{kind} {name!r} is registered as {table[name]!r}: {error!r}") from error
+        raise PluginError(
+            f"{kind} {name!r} is registered as {table[name]!r}: {_said(error)}"
+        ) from error
 
 
 def _table(kind: Kind) -> dict[str, str]:
@@ -190,9 +233,11 @@ def _letters(name: str) -> str:
 def _entries(plugin: EntryPoint, attribute: str) -> Mapping[str, str]:
     where = f"plug-in {plugin.name!r} ({plugin.value})"
     try:
-        table = getattr(plugin.load(), attribute)
+        table = getattr(call(plugin.load), attribute)
     except Exception as error:
-        raise PluginError(f"{where} cannot be loaded: {error!r}; fix or uninstall it") from error
+        raise PluginError(
+            f"{where} cannot be loaded: {_said(error)}; fix or uninstall it"
+        ) from error
     if not isinstance(table, Mapping) or not all(isinstance(t, str) for t in table.values()):
         raise PluginError(f'{where}: {attribute} is not a table from id to "module:attribute"')
     return table

@@ -4,14 +4,12 @@ Each line says what it is in `kind`: `header`, `episode`, or `resumed` (another 
 `docs/record.schema.json` describes them.
 """
 
-import fcntl
 import hashlib
 import json
 import os
-import signal
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, fields
 from functools import partial
 from itertools import accumulate, chain
@@ -23,8 +21,10 @@ from typing import Annotated, Any, BinaryIO, Literal, Self
 import msgspec
 import numpy as np
 
+from vlabench.children import deaf
 from vlabench.episode import EpisodeSpec
-from vlabench.errors import RecordError, RunLockedError
+from vlabench.errors import RecordError, RunLockedError, StorageError
+from vlabench.locks import lock
 from vlabench.plan import PlanRequest
 from vlabench.record import (
     PROGRESS,
@@ -61,8 +61,11 @@ _STRANGE = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, 
 _ERROR = Outcome.ERROR.value
 _BLOCK = 1 << 20
 """Bytes that are read at a time: some thousand lines."""
+_MOST_HEADER = 64 << 20
+"""Bytes of a first line; one of ten thousand tasks has one."""
 _MUCH = 100 << 20
 """Bytes that take longer to read than processes to start."""
+_EDITED = "was the file edited? Records are never overwritten, choose another --out"
 _INSIDE = {"scene_seed": "episode", "policy_seed": "episode", "seed": "request"}
 
 
@@ -71,28 +74,50 @@ class RunWriter:
 
     The file is locked while it is open, so two processes cannot write one run.
 
+    Args:
+        path: The file.
+        header: What it has to begin with.
+        planned: Every episode that it may hold; not checked when None.
+
     Raises:
-        RecordError: If the file cannot be written, or belongs to another run.
+        RecordError: If the file cannot be written, belongs to another run, or holds an episode
+            that is not of the plan.
         RunLockedError: If another process is writing it.
     """
 
-    def __init__(self, path: Path, header: RunHeader) -> None:
+    def __init__(
+        self, path: Path, header: RunHeader, planned: Iterable[EpisodeSpec] | None = None
+    ) -> None:
         self.path = path
         self._resumed: Provenance | None = None  # to be said before the first record
+        self._size = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab")
+            new = not path.exists()
+            if not new and not (path.is_file() or path.is_dir()):
+                raise RecordError(f"cannot write {path}: it is no regular file")
+            self._file = path.open("ab", buffering=0)
         except OSError as error:
             raise RecordError(f"cannot write {path}: {error.strerror}") from error
         try:
-            self._lock()
-            self.run = self._begin(header)
-        except BaseException:
+            lock(
+                self._file,
+                f"{path} is being written by another vlabench process; "
+                "wait for it, or give this one another --out",
+            )
+            self.run = self._begin(header, planned)
+        except BaseException as error:
+            if new and not isinstance(error, RunLockedError) and not self._size:
+                path.unlink(missing_ok=True)  # nothing was recorded
             self._file.close()
             raise
 
     def write(self, record: EpisodeRecord) -> None:
-        """Append one episode; it is on disk when this returns."""
+        """Append one episode; it is on disk when this returns.
+
+        Raises:
+            StorageError: If it cannot be written; the file holds whole lines all the same.
+        """
         line = _line("episode", _episode_row(record))
         if self._resumed:
             line = _line("resumed", asdict(self._resumed)) + line
@@ -114,21 +139,13 @@ class RunWriter:
     ) -> None:
         self.close()
 
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunLockedError(
-                f"{self.path} is being written by another vlabench process; "
-                "wait for it, or give this one another --out"
-            ) from error
-
-    def _begin(self, header: RunHeader) -> Run:
+    def _begin(self, header: RunHeader, planned: Iterable[EpisodeSpec] | None) -> Run:
         content = self.path.read_bytes()
         whole = _whole_lines(content)
         if _is_beginning_of_header(content):  # empty, or cut off within the very first line
             self._file.truncate(0)
             self._append(_line("header", _header_row(header)))
+            _sync_folder(self.path.parent)
             return Run(header=header, episodes=())
         run = read_run(self.path)
         if differences := _differences(run.header, header):
@@ -136,14 +153,69 @@ class RunWriter:
                 f"{self.path} belongs to another run ({differences}); records are never "
                 "overwritten, choose another --out"
             )
+        if planned is not None:
+            _check_planned(self.path, run, planned)
         self._file.truncate(len(whole))  # what a crash left of the last line
+        self._size = len(whole)
         self._resumed = header.provenance
         return run
 
     def _append(self, lines: bytes) -> None:
-        self._file.write(lines)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        try:
+            self._check_ours()
+            left = memoryview(lines)
+            while left:
+                left = left[self._file.write(left) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(self._size)  # so that no line is half there
+            raise StorageError(
+                f"cannot write {self.path}: {error.strerror}; what ended before is kept, run the "
+                "same command again to go on"
+            ) from error
+        self._size += len(lines)
+
+    def _check_ours(self) -> None:
+        """Refuse to write to a file that was removed, replaced or changed meanwhile."""
+        found = os.fstat(self._file.fileno())
+        try:
+            same = os.path.samestat(found, self.path.stat())
+        except FileNotFoundError:
+            same = False
+        if not same or found.st_size != self._size:
+            raise StorageError(
+                f"{self.path} was {'changed' if same else 'removed'} by somebody else while it was "
+                "being written; nothing more is recorded in it"
+            )
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let a new file's name be on disk, too, where file systems can be asked for that."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _check_planned(path: Path, run: Run, planned: Iterable[EpisodeSpec]) -> None:
+    """Refuse recorded episodes that the plan does not have, or has with other seeds.
+
+    Raises:
+        RecordError: With the name of the first.
+    """
+    wanted = {episode.key: episode for episode in planned}
+    for record in run.episodes:
+        key = record.episode.key
+        if key not in wanted:
+            raise RecordError(f"{path} holds episode {key}, which is not of its plan; {_EDITED}")
+        if record.episode != wanted[key]:
+            raise RecordError(
+                f"{path} holds episode {key} with other seeds than its plan's: {record.episode}, "
+                f"expected {wanted[key]}; {_EDITED}"
+            )
 
 
 def write_run(path: Path, run: Run) -> None:
@@ -162,6 +234,8 @@ def write_run(path: Path, run: Run) -> None:
         part.write_bytes(b"".join([_line("header", _header_row(run.header)), *lines]))
         part.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         raise RecordError(f"cannot write {path}: {error.strerror}") from error
 
 
@@ -237,13 +311,11 @@ def read_all(paths: Sequence[Path], *, hashed: bool = True) -> list[Results]:
     read = partial(read_results, hashed=hashed)
     if len(paths) < 2 or sum(path.stat().st_size for path in paths if path.is_file()) < _MUCH:
         return [read(path) for path in paths]
-    with ProcessPoolExecutor(
-        min(len(paths), os.cpu_count() or 1),
-        mp_context=get_context("spawn"),
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),  # this process says that it was interrupted
-    ) as pool:
-        return list(pool.map(read, paths))
+    count = min(len(paths), os.cpu_count() or 1)
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+        with deaf():  # this process says that it was interrupted
+            found = pool.map(read, paths)
+        return list(found)
 
 
 def read_record(path: Path, place: int) -> EpisodeRecord:
@@ -388,7 +460,7 @@ def _blocks(path: Path) -> _Blocks:
     """Give the lines of a file, the first alone and then many at a time, each with its end."""
     try:
         with path.open("rb") as file:
-            lines = [file.readline()]
+            lines = [file.readline(_MOST_HEADER)]  # no more: a device may have no end
             while lines:
                 yield lines
                 lines = file.readlines(_BLOCK)
@@ -483,9 +555,10 @@ def _header(path: Path, line: bytes) -> RunHeader:
             ),
             **content,
         )
-        return msgspec.convert(asdict(header), RunHeader)  # which says what is of another type
-    except (KeyError, TypeError, ValueError) as error:
+        msgspec.convert(asdict(header), RunHeader)  # names that are lists, settings that are none
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{path}:1 is not a header of this format: {error}") from error
+    return header
 
 
 def _episode(row: Mapping[str, Any], unknown: Sequence[str] = ()) -> EpisodeRecord:

@@ -60,6 +60,8 @@ class Suite:
             under the protocol; None when no setting can make them so.
         drawing: Names the OpenGL back end that pictures are drawn with, or raises `DrawingError`
             when there is none; None for suites that draw without OpenGL.
+        environment: Raises a `SimulatorError` where the environment variables are such that the
+            simulator cannot be imported; None for those that look at none.
         bench: Measures the simulator's own loop against vlabench; None where there is none.
         summary: One line for `vlabench list suites`.
         subsets: What `--tasks` may be besides globs: a name that papers report, and its globs,
@@ -77,6 +79,7 @@ class Suite:
     measure_canaries: Callable[[bool], Mapping[str, float]] | None = None
     caveats: Callable[[Mapping[str, Any]], Sequence[str]] | None = None
     drawing: Callable[[], str] | None = None
+    environment: Callable[[], None] | None = None
     bench: Bench | None = None
     summary: str = ""
     subsets: tuple[tuple[str, str], ...] = ()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 
@@ -53,7 +54,8 @@ def verify_run(
             against its own code.
 
     Raises:
-        RecordError: If the run holds no episode that can be compared, or was ingested.
+        RecordError: If the run holds no episode that can be compared, one that is not of its plan,
+            or was ingested.
         VlabenchError: If the run cannot be prepared again here.
     """
     refuse_ingested(run)
@@ -63,6 +65,11 @@ def verify_run(
     count = workers or (1 if run.header.provenance.workers > 1 else 2)
     evaluation = prepare_recorded(run.header, workers=count, settings=settings)
     planned = [episode for episode in evaluation.plan.episodes if episode.key in then]
+    if foreign := then.keys() - {episode.key for episode in planned}:
+        raise RecordError(
+            f"the run holds {len(foreign)} episodes that are not of its plan, the first is "
+            f"{min(foreign)}; was the file edited?"
+        )
     sample = _spread(planned, episodes)[::-1]
     return _compare(evaluation, sample, then, ProcessRunner(count))
 
@@ -82,15 +89,20 @@ def film_episode(run: Run, key: str, path: Path) -> Difference:
     if path.suffix != ".mp4":
         raise RecordError(f"{path}: videos are MP4; name a file that ends in .mp4")
     evaluation = prepare_recorded(run.header).keeping(path, video="all")
-    folder = path.parent / f".{path.stem}.part"
+    folder = path.absolute().parent / f".{path.stem}.part"
     film = Film(which="all", folder=folder)
     evaluation = replace(evaluation, stage=replace(evaluation.stage, film=film))
     episode = then[key].episode
-    (difference,) = _compare(evaluation, [episode], then, ProcessRunner(1))
-    if difference.now.outcome is Outcome.ERROR:
-        raise RecordError(f"{key} could not be filmed: {difference.now.error}")
-    film.path(episode).replace(path)
-    folder.rmdir()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (difference,) = _compare(evaluation, [episode], then, ProcessRunner(1))
+        if difference.now.outcome is Outcome.ERROR:
+            raise RecordError(f"{key} could not be filmed: {_last_line(difference.now)}")
+        film.path(episode).replace(path)
+    except OSError as error:
+        raise RecordError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        rmtree(folder, ignore_errors=True)
     return difference
 
 
@@ -146,11 +158,16 @@ def _compare(
     ]
 
 
+def _last_line(record: EpisodeRecord) -> str:
+    """Return the line of an error that says what happened."""
+    return (record.error or "").strip().rpartition("\n")[2]
+
+
 def _where(then: EpisodeRecord, now: EpisodeRecord) -> str:
     if then.episode != now.episode:
         return "the recorded episode has other seeds than the plan's"
     if now.outcome is Outcome.ERROR and then.outcome is not Outcome.ERROR:
-        return f"an error now: {(now.error or '').strip().rpartition(chr(10))[2]}"
+        return f"an error now: {_last_line(now)}"
     if then.trace is None or now.trace is None:
         return "" if then.trace is now.trace else "one of the two has no trajectory"
     if then.trace != now.trace:

@@ -20,8 +20,11 @@ def write_video(path: Path, frames: Iterable[NDArray[np.uint8]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.stem}.part.mp4")
     options: dict[str, Any] = {"fps": FRAMES_PER_SECOND, "macro_block_size": 2}
-    writer: Any = imageio.get_writer(unfinished, format="FFMPEG", **options)
-    with writer:
-        for frame in frames:
-            writer.append_data(frame)
-    unfinished.replace(path)
+    try:
+        writer: Any = imageio.get_writer(unfinished, format="FFMPEG", **options)
+        with writer:
+            for frame in frames:
+                writer.append_data(frame)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)  # there is none if all went well

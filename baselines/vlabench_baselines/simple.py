@@ -13,6 +13,9 @@ from vlabench.protocol import Protocol
 from vlabench.spaces import ObservationSpec
 from vlabench.suite import Suite
 
+_LONGEST = 10_000
+"""Chunk; no episode is as long."""
+
 
 def make_noop(suite: Suite, protocol: Protocol, *, chunk: int = 8) -> "NoopPolicy":
     """Make the policy that keeps still, as far as the protocol says how.
@@ -25,7 +28,7 @@ def make_noop(suite: Suite, protocol: Protocol, *, chunk: int = 8) -> "NoopPolic
     Raises:
         SettingError: If `chunk` is out of range.
     """
-    return NoopPolicy(protocol, _at_least_one(chunk, "noop"))
+    return NoopPolicy(protocol, _checked(chunk, "noop"))
 
 
 def make_random(suite: Suite, protocol: Protocol, *, chunk: int = 8) -> "RandomPolicy":
@@ -39,7 +42,7 @@ def make_random(suite: Suite, protocol: Protocol, *, chunk: int = 8) -> "RandomP
     Raises:
         SettingError: If `chunk` is out of range.
     """
-    return RandomPolicy(protocol, _at_least_one(chunk, "random"))
+    return RandomPolicy(protocol, _checked(chunk, "random"))
 
 
 class NoopPolicy:
@@ -85,7 +88,9 @@ class RandomPolicy:
         return Decision(actions=np.stack(chunks).astype(np.float32))
 
 
-def _at_least_one(chunk: int, policy_id: str) -> int:
-    if chunk < 1:
-        raise SettingError(f"policy {policy_id!r}: chunk={chunk}, expected at least 1")
+def _checked(chunk: int, policy_id: str) -> int:
+    if not 1 <= chunk <= _LONGEST:
+        raise SettingError(
+            f"policy {policy_id!r}: chunk={chunk}, expected at least 1 and at most {_LONGEST}"
+        )
     return chunk

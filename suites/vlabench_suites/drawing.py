@@ -19,7 +19,7 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
-from vlabench.errors import DrawingError
+from vlabench.errors import DrawingError, SimulatorError
 from vlabench.spaces import Camera, Orientation, Quality
 
 Backend = Literal["egl", "osmesa", "none"]
@@ -29,8 +29,40 @@ _INSTALL = (
     "`apt-get install -y libegl1 libgles2` (draws on a GPU, through its driver)"
 )
 _OSMESA = ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")
+_OFF = ("disable", "disabled", "off", "false", "0")
+_GL_WORDS = (
+    *_OFF,
+    "",
+    "enable",
+    "enabled",
+    "on",
+    "true",
+    "1",
+    "glfw",
+    "glx",
+    "egl",
+    "osmesa",
+    "cgl",
+)
+"""What MuJoCo and robosuite take, on one system or another."""
 _MAX_GEOMS = 1000  # robosuite's and gymnasium's limit; a scene with more would lose some
 _UNUSED = 64  # side of the context's own frame buffer, in pixels: pictures go into another one
+
+
+def check_environment() -> None:
+    """Refuse a `MUJOCO_GL` that MuJoCo cannot be imported with, whether or not anybody draws.
+
+    Raises:
+        SimulatorError: With what it may be.
+    """
+    asked = os.environ.get("MUJOCO_GL", "").strip().lower()
+    libraries = {"egl": ("libEGL.so.1",), "osmesa": _OSMESA}.get(asked, ())
+    if asked not in _GL_WORDS or (libraries and not any(map(_loads, libraries))):
+        there = "whose library is not there" if libraries else "which MuJoCo does not know"
+        raise SimulatorError(
+            f"the environment variable MUJOCO_GL is {asked!r}, {there}; expected egl, osmesa, glfw "
+            "or disabled. Without the variable, a library that draws is found"
+        )
 
 
 def gl_backend() -> Backend:
@@ -44,7 +76,7 @@ def gl_backend() -> Backend:
         return loaded
     if asked in ("egl", "osmesa"):
         return cast(Backend, asked)
-    if asked in ("disable", "disabled", "off", "false", "0"):
+    if asked in _OFF:
         return "none"
     if _has_gpu() and _loads("libEGL.so.1"):
         return "egl"

@@ -18,7 +18,7 @@ from vlabench.measurement import Measurement, Say
 from vlabench.protocol import Protocol
 from vlabench.spaces import ActionSpec, Camera, Gripper, ObservationSpec, Quality, Rotation
 from vlabench.suite import Suite, Task
-from vlabench_suites.drawing import require_gl
+from vlabench_suites.drawing import check_environment, require_gl
 
 if TYPE_CHECKING:
     from vlabench_suites.drawing import Painter
@@ -191,7 +191,7 @@ class MetaworldEnv:
 
     def step(self, action: NDArray[np.float32]) -> Step:
         self._observed, _, _, truncated, info = self._simulator.step(action)
-        return Step(bool(info["success"]), truncated)
+        return Step(bool(info["success"]), done=truncated, timed_out=truncated)
 
     def observe(self) -> Observation:
         return Observation(
@@ -338,6 +338,7 @@ SUITE = Suite(
     packages=(("metaworld", "metaworld"), ("mujoco", "metaworld")),
     distributions=("metaworld", "mujoco", "gymnasium"),
     drawing=require_gl,
+    environment=check_environment,
     bench=_bench,
     subsets=_SUBSETS,
     summary="Meta-World's 50 tasks of a Sawyer arm, objects and goals drawn from the seed; "

@@ -1,9 +1,10 @@
 """The small VLA: its codes, its heads, its files, and that it is asked as the harness promises."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from vlabench_baselines.nanovla.heads import TokenHead, ValueHead
 from vlabench_baselines.nanovla.language import Words, split, vocabulary
 from vlabench_baselines.nanovla.model import NanoVLA
 from vlabench_baselines.nanovla.perception import Batch, PictureEncoder, batch_of, things, two_axes
+from vlabench_baselines.nanovla.search import propose
 
 CAMERA = Camera(name="front", height=32, width=32)
 SCALES = Scales(
@@ -397,32 +399,39 @@ def test_a_checkpoint_is_read_as_it_was_written(config: NanoConfig, tmp_path: Pa
     assert other.digest != found.digest
 
 
+CHANGES: dict[str, Callable[[Any], object]] = {
+    "another format": lambda said: said.update(format="openvla"),
+    "an unknown field": lambda said: said["model"].update(wings=2),
+    "no fields": lambda said: said.update(model=[1]),
+    "an unknown readout": lambda said: said["model"].update(readout="mean"),
+    "another architecture": lambda said: said["model"].update(depth=3),
+    "too large": lambda said: said["model"].update(chunk=10**9),
+    "statistics that are no numbers": lambda said: said["model"]["scales"].update(
+        place_std=[1.0, float("nan"), 1.0]
+    ),
+    "no action": lambda said: said["origin"].pop("action"),
+}
+
+
 def _spoil(folder: Path, how: str) -> None:
     config, weights = folder / CONFIG, folder / WEIGHTS
-    content = json.loads(config.read_text())
     if how == "no weights":
         weights.unlink()
+    elif how == "weights that are no numbers":
+        broken = model(PRIVILEGED)
+        broken.kinds.data[1, 2] = float("inf")
+        save_checkpoint(folder, broken, ORIGIN)
     elif how == "cut off":
         weights.write_bytes(weights.read_bytes()[:-10])
     elif how == "not json":
         config.write_bytes(b"\x80\x04pickle")
-    elif how == "another format":
-        config.write_text(json.dumps({**content, "format": "openvla"}))
+    elif how == "nested without end":
+        config.write_text("[" * 100_000)
     elif how == "a list":
         config.write_text("[1]")
-    elif how == "an unknown field":
-        content["model"]["wings"] = 2
-        config.write_text(json.dumps(content))
-    elif how == "no fields":
-        config.write_text(json.dumps({**content, "model": [1]}))
-    elif how == "an unknown readout":
-        content["model"]["readout"] = "mean"
-        config.write_text(json.dumps(content))
-    elif how == "another architecture":
-        content["model"]["depth"] = 3
-        config.write_text(json.dumps(content))
     else:
-        content["origin"].pop("action")
+        content = json.loads(config.read_text())
+        CHANGES[how](content)
         config.write_text(json.dumps(content))
 
 
@@ -437,6 +446,10 @@ def _spoil(folder: Path, how: str) -> None:
         ("an unknown field", r"describes no NanoVLA: unknown fields \['wings'\]"),
         ("no fields", "describes no NanoVLA"),
         ("an unknown readout", "readout is 'mean'; expected median or likeliest"),
+        ("too large", "chunk 1000000000, .* weights; expected at most"),
+        ("nested without end", "is not JSON"),
+        ("statistics that are no numbers", "scales: place_std is .*nan.*; expected finite numbers"),
+        ("weights that are no numbers", "holds weights that are not finite, in kinds"),
         ("another architecture", "does not hold the weights that config.json describes"),
         ("no action", "describes no NanoVLA"),
     ],
@@ -447,6 +460,21 @@ def test_a_spoilt_checkpoint_is_one_clear_line(how: str, message: str, tmp_path:
     with pytest.raises(CheckpointError, match=message) as found:
         read_checkpoint(tmp_path).load_model()
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("config", [PRIVILEGED, replace(PRIVILEGED, head="continuous")])
+@pytest.mark.parametrize("samples", [1, 3])
+def test_numbers_inside_a_model_that_are_not_finite_are_an_error_and_no_action(
+    config: NanoConfig, samples: int
+) -> None:
+    """Weights may be finite and their products not: a token comes of any logits."""
+    nano = model(config)
+    for weight in nano.head.parameters():
+        weight.data *= 1e30
+    batch = batch_of([observation(0)], nano.words, config)
+    luck = torch.rand((samples, config.chunk, config.action_size))
+    with torch.inference_mode(), pytest.raises(ValueError, match=r"of the model are not finite"):
+        propose(nano, batch, luck, 1.0)
 
 
 def test_a_readout_for_a_config_without_fields_is_refused(tmp_path: Path) -> None:

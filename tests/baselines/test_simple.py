@@ -31,8 +31,10 @@ def test_they_keep_the_contract_and_look_at_nothing(policy_id: str) -> None:
 
 
 @pytest.mark.parametrize("policy_id", ["noop", "random"])
-@pytest.mark.parametrize("chunk", ["0", "-3"])
-def test_a_chunk_of_nothing_is_refused(policy_id: str, chunk: str) -> None:
+@pytest.mark.parametrize("chunk", ["0", "-3", "100000000000"])
+def test_a_chunk_of_nothing_or_of_more_than_any_episode_is_refused(
+    policy_id: str, chunk: str
+) -> None:
     with pytest.raises(SettingError, match=f"{policy_id}.*chunk={chunk}, expected at least 1"):
         load_policy(policy_id, SUITE, settings={"chunk": chunk})
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from textwrap import dedent
 from typing import Any
 
@@ -11,11 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vlabench import Camera, Orientation
-from vlabench.errors import DrawingError
+from vlabench import Camera, Orientation, load_suite
+from vlabench.errors import DrawingError, SimulatorError
+from vlabench.registry import require_packages
 from vlabench.spaces import Quality
 from vlabench_suites import drawing
-from vlabench_suites.drawing import Painter, gl_backend, require_gl
+from vlabench_suites.drawing import Painter, check_environment, gl_backend, require_gl
 
 mujoco = pytest.importorskip(
     "mujoco", reason="needs the extra: pip install 'vlabench-harness[metaworld]'"
@@ -308,3 +310,30 @@ def test_what_is_loaded_cannot_be_changed(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(drawing, "_loaded_backend", lambda: "egl")
     monkeypatch.setenv("MUJOCO_GL", "osmesa")
     assert gl_backend() == "egl"
+
+
+@pytest.mark.parametrize("suite_id", ["libero", "metaworld", "metaworld-split"])
+@pytest.mark.parametrize("word", ["nonsense", "EGL2"])
+def test_a_library_that_nobody_knows_is_refused_before_anything_is_imported(
+    suite_id: str, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUJOCO_GL", word)
+    suite = replace(load_suite(suite_id), packages=())
+    with pytest.raises(SimulatorError, match=f"MUJOCO_GL is '{word.lower()}', which MuJoCo does"):
+        require_packages(suite)
+
+
+@pytest.mark.parametrize("word", ["egl", "osmesa"])
+def test_a_library_that_is_asked_for_and_not_there_is_refused(
+    word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUJOCO_GL", word)
+    monkeypatch.setattr("vlabench_suites.drawing._loads", lambda library: False)
+    with pytest.raises(SimulatorError, match=f"MUJOCO_GL is '{word}', whose library is not there"):
+        check_environment()
+
+
+@pytest.mark.parametrize("word", ["", "glfw", "disabled", "off", " OFF "])
+def test_words_that_mujoco_knows_are_taken(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUJOCO_GL", word)
+    check_environment()

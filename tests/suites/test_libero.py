@@ -25,6 +25,7 @@ from vlabench import (
     load_suite,
     make_plan,
 )
+from vlabench_suites.libero import loading
 from vlabench_suites.libero.loading import initial_states, prepare_imports
 
 pytest.importorskip("libero", reason="needs the extra: pip install 'vlabench-harness[libero]'")
@@ -109,6 +110,66 @@ def test_importing_the_simulator_needs_no_opengl_and_leaves_no_file(tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert done.stdout + done.stderr == ""
     assert not list(tmp_path.rglob("*libero*"))  # matplotlib makes a folder of its own
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize("visible", ["1", "MIG-1/2/3", "2,3", ""])
+@pytest.mark.parametrize("device", ["0", "none", ""])
+def test_variables_that_choose_a_gpu_are_no_hindrance(visible: str, device: str) -> None:
+    code = (
+        "import os\n"
+        "from vlabench_suites.libero.loading import prepare_imports\n"
+        "prepare_imports()\n"
+        "import robosuite\n"
+        f"assert os.environ['MUJOCO_EGL_DEVICE_ID'] == {device!r}\n"
+    )
+    chosen = {"CUDA_VISIBLE_DEVICES": visible, "MUJOCO_EGL_DEVICE_ID": device}
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, **chosen}, check=True)
+
+
+@pytest.mark.sim
+def test_a_user_without_a_home_can_import_the_simulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`Path.home` fails for a user whom the system does not know."""
+    code = (
+        "import os, pathlib\n"
+        "home = pathlib.Path.home\n"
+        "def known():\n"
+        "    if 'HOME' not in os.environ:\n"
+        "        raise RuntimeError('Could not determine home directory.')\n"
+        "    return home()\n"
+        "pathlib.Path.home = known\n"
+        "from vlabench_suites.libero.loading import bddl_file\n"
+        "bddl_file('libero_goal/x')\n"
+    )
+    clean = {k: v for k, v in os.environ.items() if k != "HOME"}
+    subprocess.run([sys.executable, "-c", code], env=clean, check=True)
+
+
+@pytest.mark.parametrize(
+    ("places", "keeps", "chosen"),
+    [
+        (["__pycache__"], True, None),
+        (["numba"], True, None),
+        (["ours/numba"], True, "ours/numba"),
+        ([], False, None),
+    ],
+)
+def test_numba_keeps_what_it_compiles_where_it_can(
+    places: list[str],
+    keeps: bool,
+    chosen: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("VLABENCH_CACHE", str(tmp_path / "ours"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "")
+    open_ = (str(tmp_path / "home" / "numba") if p == "numba" else p for p in places)
+    endings = tuple(open_)
+    monkeypatch.setattr(loading, "_writable", lambda folder: str(folder).endswith(endings))
+    assert loading.numba_keeps.__wrapped__() == keeps
+    named = os.environ["NUMBA_CACHE_DIR"]
+    assert named == (str(tmp_path / chosen) if chosen else "")
 
 
 class Moment(NamedTuple):

@@ -314,19 +314,55 @@ def test_a_model_is_compiled_once_and_named_by_all_that_went_into_it(tmp_path: P
     assert scene_key(xml) != before
 
 
+def flipped(content: bytes) -> bytes:
+    """Change one bit that MuJoCo would not mind: a digit of the ball's size."""
+    place = content.index(np.float64(0.1).tobytes())
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
 @pytest.mark.sim
-@pytest.mark.parametrize("damage", [b"", b"rubbish" * 100])
-def test_a_damaged_file_is_compiled_again(
-    tmp_path: Path, damage: bytes, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "damage", [lambda good: b"", lambda good: b"rubbish" * 100, lambda good: good[:-9], flipped]
+)
+def test_a_damaged_file_is_never_simulated_but_compiled_again_with_a_warning(
+    tmp_path: Path, damage: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # MuJoCo complains of the damage in a file where it is
     from vlabench_suites.libero.model_cache import ModelCache
 
     cache = ModelCache(tmp_path)
     good = saved(cache.model(ball()))
-    cache.files()[0].write_bytes(damage)
+    (path,) = cache.files()
+    path.write_bytes(damage(path.read_bytes()))
     assert saved(cache.model(ball())) == good
+    assert caplog.messages == [f"{path} was damaged and is made anew"]
     assert saved(ModelCache(tmp_path).model(ball())) == good
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.sim
+def test_another_scenes_file_is_not_taken_for_ones_own(tmp_path: Path) -> None:
+    from vlabench_suites.libero.model_cache import ModelCache
+
+    cache = ModelCache(tmp_path)
+    small, large = saved(cache.model(ball(0.1))), saved(cache.model(ball(0.2)))
+    first, second = cache.files()
+    contents = first.read_bytes(), second.read_bytes()
+    second.write_bytes(contents[0])
+    first.write_bytes(contents[1])
+    assert (saved(cache.model(ball(0.1))), saved(cache.model(ball(0.2)))) == (small, large)
+
+
+@pytest.mark.sim
+def test_where_nothing_can_be_kept_scenes_are_compiled_each_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from vlabench_suites.libero.model_cache import ModelCache
+
+    (tmp_path / "file").touch()
+    good = saved(ModelCache(tmp_path / "models").model(ball()))
+    assert saved(ModelCache(tmp_path / "file" / "models").model(ball())) == good
+    (said,) = caplog.messages
+    assert said.startswith("compiled scenes cannot be kept in ")
 
 
 @pytest.mark.sim

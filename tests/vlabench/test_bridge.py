@@ -28,6 +28,7 @@ from vlabench import (
     make_plan,
 )
 from vlabench.bridge import TaskEnv, suite_from_gymnasium
+from vlabench.env import Step
 from vlabench.errors import DrawingError, SettingError, SpecMismatchError, UnknownNameError
 from vlabench.testing import check_suite
 from vlabench_suites.point_reach import PointReachEnv
@@ -85,6 +86,31 @@ def test_an_episode_is_cut_at_the_protocols_horizon_and_not_before() -> None:
         assert [(terminated, truncated) for _, _, terminated, truncated, _ in steps] == [
             (False, False)
         ] * 19 + [(False, True)]
+
+
+@pytest.mark.parametrize(
+    ("step", "ends"),
+    [
+        (Step(success=False), (False, False)),
+        (Step(success=True), (True, False)),
+        (Step(success=False, done=True), (True, False)),
+        (Step(success=False, done=True, timed_out=True), (False, True)),
+        (Step(success=True, done=True, timed_out=True), (True, False)),
+    ],
+)
+def test_an_end_for_want_of_time_is_a_truncation_and_any_other_is_none(
+    step: Step, ends: tuple[bool, bool]
+) -> None:
+    suite = load_suite("point-reach")
+
+    def make_env(task: Any, protocol: Any, wants: Any) -> Any:
+        scene = suite.make_env(task, protocol, wants)
+        scene.step = lambda action: step  # type: ignore[method-assign]
+        return scene
+
+    env = TaskEnv(replace(suite, make_env=make_env), "point-reach/left")
+    env.reset(seed=0)
+    assert env.step(LEFT)[2:4] == ends
 
 
 def test_the_seed_decides_all_episodes_that_follow() -> None:

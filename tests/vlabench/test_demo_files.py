@@ -24,7 +24,7 @@ from vlabench.demos import (
 )
 from vlabench.demos.collect import choose_cameras, training_rules
 from vlabench.demos.show import contact_sheet, summarize
-from vlabench.errors import DemoError, MissingExtraError, RecordError
+from vlabench.errors import DemoError, MissingExtraError, RecordError, StorageError
 
 h5py = pytest.importorskip("h5py", reason="needs: pip install 'vlabench-harness[demos]'")
 
@@ -358,7 +358,7 @@ def test_a_place_without_demonstrations_is_said(name: str, said: str, tmp_path: 
 
 def test_what_cannot_be_written_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DemoError, match=r"cannot write .*/file/a\.hdf5: File exists"):
+    with pytest.raises(StorageError, match=r"cannot write .*/file/a\.hdf5: File exists"):
         write_demo(tmp_path / "file" / "a.hdf5", made())
 
 

@@ -39,7 +39,14 @@ from vlabench.demos import (
     read_demos,
 )
 from vlabench.demos.collect import choose_cameras, training_rules
-from vlabench.errors import DemoError, PlanError, RecordError, SettingError, VlabenchError
+from vlabench.errors import (
+    DemoError,
+    PlanError,
+    RecordError,
+    SettingError,
+    StorageError,
+    VlabenchError,
+)
 from vlabench.runners import Runner
 from vlabench.testing import check_policy
 from vlabench.verify import verify_run
@@ -182,7 +189,7 @@ def test_a_collection_killed_between_a_demonstration_and_its_record_resumes_to_t
 
 def test_a_demonstration_that_cannot_be_written_leaves_no_record(tmp_path: Path) -> None:
     tmp_path.joinpath("point-reach-right").write_text("somebody's notes")
-    with pytest.raises(DemoError, match=r"cannot write .*point-reach-right/000000\.hdf5: "):
+    with pytest.raises(StorageError, match=r"cannot write .*point-reach-right/000000\.hdf5: "):
         collect(tmp_path)
     recorded = read_run(tmp_path / "run.jsonl").episodes
     assert {record.episode.task_id for record in recorded} == {"point-reach/left"}
@@ -258,6 +265,24 @@ def test_an_expert_that_answers_with_chunks_is_refused(runner: Runner, tmp_path:
     with pytest.raises(DemoError, match=r"shape \[1, 8, 1\], expected \[1, 1, 1\].*chunk=1"):
         list(collection.run(runner, tmp_path))
     assert read_run(tmp_path / "run.jsonl").episodes == ()
+
+
+@pytest.mark.parametrize("number", [np.inf, -np.inf, np.nan])
+def test_an_expert_whose_action_is_no_number_is_refused_and_not_clipped(number: float) -> None:
+    class Broken:
+        id, digest = "broken", ""
+        action, observation = RULES.action, ObservationSpec()
+
+        def reset(self, slot: int, episode: EpisodeSpec) -> None:
+            pass
+
+        def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Decision:
+            return Decision(actions=np.full((len(slots), 1, 1), number, dtype=np.float32))
+
+    recorder = Recorder(Broken(), RULES)
+    recorder.reset(0, make_plan(SUITE, "training", episodes=1).episodes[0])
+    with pytest.raises(ValueError, match="an action that is not finite"):
+        recorder.act([0], [Observation(instruction="")])
 
 
 def test_an_episode_that_breaks_is_an_error_and_is_not_kept(tmp_path: Path) -> None:

@@ -147,6 +147,8 @@ def test_a_protocol_for_training_cannot_use_fixed_states() -> None:
         ({"episodes": 0}, "episodes is 0; it must be at least 1"),
         ({"repeats": -1}, "repeats is -1; it must be at least 1"),
         ({"seed": -1}, "seed is -1; it must be at least 0"),
+        ({"episodes": 10**11}, f"{2 * 10**11} episodes; at most 2000000 can be planned"),
+        ({"repeats": 10**11}, r"repeats are \d+ episodes; at most 2000000 can be planned"),
         ({"tasks": "middle"}, "matches 'middle'; see: vlabench list tasks --suite point-reach"),
         ({"tasks": "left,middle"}, "matches 'middle'"),
         ({"tasks": ""}, "matches ''"),

@@ -1,8 +1,10 @@
 """Results files: appended to, never rewritten, and whole whatever happens to the process."""
 
+import errno
 import hashlib
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections import Counter
@@ -26,12 +28,13 @@ from vlabench import (
     RunHeader,
     RunWriter,
     SerialRunner,
+    locks,
     prepare,
     read_run,
     store,
 )
 from vlabench.cli import app
-from vlabench.errors import RecordError, RunLockedError
+from vlabench.errors import RecordError, RunLockedError, StorageError
 from vlabench.plan import PlanRequest
 from vlabench.record import Fingerprint, Ingested, Provenance, Seconds, Trace
 from vlabench.store import read_all, read_record, read_records, read_results, write_run
@@ -269,6 +272,142 @@ def test_a_second_writer_is_refused_while_the_first_is_there(path: Path) -> None
         first.write(record(0))
     assert write(path).episodes == (record(0),)
     first.close()
+
+
+def test_a_record_is_on_disk_when_it_is_written_and_so_is_the_name_of_its_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, int]] = []
+
+    def fsync(handle: int) -> None:
+        what = os.fstat(handle)
+        synced.append(
+            ("file", what.st_size) if what.st_ino == path.stat().st_ino else ("folder", 0)
+        )
+
+    monkeypatch.setattr(store.os, "fsync", fsync)
+    with RunWriter(path, HEADER) as writer:
+        assert synced == [("file", path.stat().st_size), ("folder", 0)]
+        writer.write(record(0))
+        assert synced[2:] == [("file", path.stat().st_size)]
+
+
+@pytest.mark.parametrize("harm", ["removed", "changed"])
+def test_a_file_that_somebody_removed_or_changed_is_not_written_on(harm: str, path: Path) -> None:
+    with RunWriter(path, HEADER) as writer:
+        writer.write(record(0))
+        path.unlink() if harm == "removed" else path.write_bytes(b"")
+        with pytest.raises(StorageError, match=rf"run\.jsonl was {harm} by somebody else"):
+            writer.write(record(1))
+    assert not path.exists() or not path.read_bytes()
+
+
+def test_a_disk_that_is_full_keeps_whole_lines_and_the_run_goes_on_later(path: Path) -> None:
+    """A limit on the size of files stands for a disk."""
+    kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with RunWriter(path, HEADER) as writer:
+        writer.write(record(0))
+        before = path.read_bytes()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, kept[1]))
+        try:
+            with pytest.raises(StorageError, match=r"cannot write .*run\.jsonl: File too large"):
+                writer.write(record(1))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+        assert path.read_bytes() == before
+        writer.write(record(1))
+    assert read_run(path).episodes == (record(0), record(1))
+
+
+def test_a_file_that_could_not_be_begun_is_not_left_behind(path: Path) -> None:
+    kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, kept[1]))
+    try:
+        with pytest.raises(StorageError, match="File too large"):
+            RunWriter(path, HEADER)
+        with pytest.raises(RecordError, match="File too large"):
+            write_run(path, Run(header=HEADER, episodes=(record(0),)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_pipe_or_device_is_no_results_file(path: Path) -> None:
+    os.mkfifo(path)
+    for place in (path, Path("/dev/null")):
+        with pytest.raises(RecordError, match=f"cannot write {place}: it is no regular file"):
+            RunWriter(place, HEADER)
+    with pytest.raises(RecordError, match="/dev/zero is not a vlabench results file"):
+        read_run(Path("/dev/zero"))
+
+
+def test_a_file_system_without_locks_is_said_to_be_one_and_leaves_no_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    with pytest.raises(RecordError, match=r"no locks \(No locks available\); --no-lock goes on"):
+        RunWriter(path, HEADER)
+    assert not path.exists()
+    locks.use_locks(wanted=False)
+    try:
+        write(path, record(0))
+        assert read_run(path).episodes == (record(0),)
+    finally:
+        locks.use_locks(wanted=True)
+
+
+def test_recorded_episodes_are_held_against_the_plan(path: Path) -> None:
+    """Another task, another state and other seeds are named; what is missing is what is left."""
+    plan = [record(number).episode for number in range(3)]
+    write(path, record(0), record(1))
+    with RunWriter(path, HEADER, plan) as writer:
+        assert len(writer.run.episodes) == 2
+    before = path.read_bytes()
+    for wrong, message in (
+        ([plan[0], replace(plan[1], scene_seed=7)], "#1 with other seeds than its plan's"),
+        ([plan[0], replace(plan[1], policy_seed=7)], "#1 with other seeds than its plan's"),
+        ([plan[0], replace(plan[1], task_id="suite/other")], "holds episode suite/task#1, which"),
+        ([plan[0], plan[2]], "holds episode suite/task#1, which is not of its plan"),
+    ):
+        with pytest.raises(RecordError, match=message):
+            RunWriter(path, HEADER, wrong)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("settings", ["chunk=4"]),
+        ("settings", {"chunk": {"a": 1}}),
+        ("policy_id", ["random"]),
+        ("suite_version", "1"),
+        ("request", {"tasks": "*", "episodes": "all"}),
+        ("fingerprint", {"versions": [], "canaries": {}, "mismatches": []}),
+        ("fingerprint", []),
+    ],
+)
+def test_a_header_whose_fields_are_of_other_kinds_is_refused_in_one_line(
+    field: str, value: object, path: Path
+) -> None:
+    write(path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}) + "\n")
+    for read in (read_run, read_results):
+        with pytest.raises(
+            RecordError, match=r"run\.jsonl:1 is not a header of this format"
+        ) as said:
+            read(path)
+        assert "\n" not in str(said.value)
+
+
+def test_a_resumption_is_no_record(path: Path) -> None:
+    write(path, record(0))
+    place = path.stat().st_size
+    write(path, record(1))
+    with pytest.raises(RecordError, match=f"no record begins at byte {place}, but a resumption"):
+        read_record(path, place)
 
 
 @pytest.mark.parametrize(

@@ -143,8 +143,8 @@ class TaskEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
             )
         step = self._env.step(action)
         self._steps += 1
-        terminated = step.success or step.done
-        truncated = not terminated and self._steps >= self._horizon
+        terminated = step.success or (step.done and not step.timed_out)
+        truncated = not terminated and (step.done or self._steps >= self._horizon)
         reward = float(step.success)
         return self._observe(), reward, terminated, truncated, self._info(success=step.success)
 

@@ -132,7 +132,8 @@ class _GymnasiumEnv:
         seen, reward, terminated, truncated, info = env.step(_to_env(action, env.action_space))
         self._look(seen, float(reward))
         success = self._succeeded(info, terminated=bool(terminated))
-        return Step(success, done=bool(terminated or truncated))
+        done, timed_out = bool(terminated or truncated), bool(truncated and not terminated)
+        return Step(success, done=done, timed_out=timed_out)
 
     def observe(self) -> Observation:
         return Observation(

@@ -1,69 +1,78 @@
 """The `vlabench` command: typer reads the arguments, and each command is one short function.
 
-Everything heavy is imported inside the commands, so that `vlabench --help` answers at once.
+Everything heavy is imported inside `main` and the commands, so that `vlabench --help` answers at
+once, and so that an interrupt finds somebody who minds it from the first moment.
 """
 
-import io
+import os
 import sys
 
-import typer
+from vlabench.cli import interrupts
 
-from vlabench.cli import (
-    benching,
-    comparing,
-    demos,
-    gate,
-    info,
-    ingest,
-    inspection,
-    profile,
-    report,
-    running,
-    stability,
-    sweep,
-    training,
-)
-from vlabench.cli.arguments import refusal
-from vlabench.errors import VlabenchError
+TYPE_CHECKING = False  # that of `typing`, which takes a while to import
 
-app = typer.Typer(
-    name="vlabench",
-    help="Run robot-policy benchmarks so that every episode can be run again.",
-    epilog="Exit status: 0 done, 1 ran but some episodes are errors, 2 asked for something "
-    "impossible (nothing was started), 130 interrupted.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-running.register(app)
-inspection.register(app)
-comparing.register(app)
-stability.register(app)
-profile.register(app)
-sweep.register(app)
-gate.register(app)
-report.register(app)
-ingest.register(app)
-info.register(app)
-benching.register(app)
-demos.register(app)
-training.register(app)
+if TYPE_CHECKING:
+    from vlabench.cli.commands import app as app
+
+
+def __getattr__(name: str) -> object:
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from vlabench.cli.commands import app
+
+    return app
 
 
 def main() -> None:
     """Run the command line and exit with its status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal may lack what names are written in
-            stream.reconfigure(errors="backslashreplace")
+    interrupts.watch()
     try:
-        sys.exit(app(prog_name="vlabench", standalone_mode=False))
+        status = _status()
+    except KeyboardInterrupt:
+        interrupts.leave()
+    if status == interrupts.STATUS:
+        interrupts.leave()
+    sys.exit(status)
+
+
+def _status() -> int:
+    """Run the command line and return its status."""
+    from vlabench.cli import output
+    from vlabench.cli.arguments import refusal
+    from vlabench.errors import StorageError, VlabenchError
+
+    output.prepare(sys.argv[1:])
+    import typer
+
+    from vlabench.cli.commands import app
+
+    try:
+        return int(app(prog_name="vlabench", standalone_mode=False) or 0)
     except typer.TyperException as error:
-        print(refusal(error), file=sys.stderr)
-        sys.exit(2)
+        return _say(refusal(error), 2, said="")
+    except StorageError as error:
+        return _say(str(error), 3)
     except VlabenchError as error:
-        print(f"vlabench: {error}", file=sys.stderr)
-        sys.exit(2)
+        return _say(str(error), 2)
     except BrokenPipeError:  # `vlabench list tasks | head`
         sys.stderr.close()
-        sys.exit(0)
+        return 0
+    except OSError as error:  # nobody said more of it: a full disk, a folder that is gone
+        return _say(_said(error), 3)
+    except MemoryError:
+        return _say("there is not enough memory; with fewer --workers, less is needed", 3)
+
+
+def _said(error: OSError) -> str:
+    try:
+        os.getcwd()  # noqa: PTH109 - nothing heavy before the first command
+    except OSError:
+        return "the folder that this was started in is gone"
+    return f"{error.strerror or error}: {error.filename or 'no file is named'}"
+
+
+def _say(error: str, status: int, *, said: str = "vlabench: ") -> int:
+    from vlabench.cli.output import visible
+
+    print(said + (visible(error).replace("\n", "\\n") if said else error), file=sys.stderr)
+    return status

@@ -1,6 +1,5 @@
 """The command that says how fast: bench."""
 
-import json
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlabench.cli.options import Json
+from vlabench.cli.output import print_json
 
 if TYPE_CHECKING:
     from vlabench.measurement import Measurement
@@ -46,7 +46,7 @@ def bench(suite: Suites = None, rounds: Rounds = 1, as_json: Json = False) -> No
             measurements.append(measurement)
             _say(f"{each.id}: {measurement.work}: {measurement.ratio:.2f} x")
     if as_json:
-        print(json.dumps([_report(each, found) for each, found in reports], indent=1))
+        print_json([_report(each, found) for each, found in reports])
     else:
         print_rows([_row(each, found) for each, all_found in reports for found in all_found])
     if any(found.equal is False for _, all_found in reports for found in all_found):

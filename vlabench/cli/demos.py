@@ -1,6 +1,5 @@
 """Commands for demonstrations: collect, show."""
 
-import json
 import os
 import sys
 from dataclasses import asdict
@@ -9,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlabench.cli.options import Json, Settings, SuiteId, Workers
+from vlabench.cli.options import Json, NoLock, Settings, SuiteId, Workers
+from vlabench.cli.output import print_json
 
 if TYPE_CHECKING:
     from vlabench.demos.show import ActionComponent, Summary, TaskDemos
@@ -101,6 +101,7 @@ def collect(
     retry_errors: Annotated[
         bool, typer.Option("--retry-errors", help="Run episodes that were errors again.")
     ] = False,
+    no_lock: NoLock = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the closing table only.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -114,9 +115,11 @@ def collect(
         training_rules,
     )
     from vlabench.demos.show import summarize
+    from vlabench.locks import use_locks
     from vlabench.runners.processes import ProcessRunner
     from vlabench.settings import split_pairs
 
+    use_locks(wanted=not no_lock)
     require_positive("watchdog", watchdog)
     require_positive("max-errors", max_errors)
     count = workers or os.cpu_count() or 1
@@ -129,6 +132,7 @@ def collect(
         settings=split_pairs(settings or []),
         recording=Recording(noise=noise, cameras=cameras),
         workers=count,
+        watchdog_seconds=watchdog,
     )
     records = collection.run(
         ProcessRunner(count, watchdog_seconds=watchdog),
@@ -171,7 +175,7 @@ def _print_summary(summary: "Summary", *, as_json: bool) -> None:
     from vlabench.cli.tables import console, print_rows
 
     if as_json:
-        print(json.dumps(asdict(summary), indent=1))
+        print_json(asdict(summary))
         return
     out = console()
     for line in _notes(summary):

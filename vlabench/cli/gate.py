@@ -1,6 +1,5 @@
 """Command that guards: gate."""
 
-import json
 import os
 import sys
 import traceback
@@ -142,9 +141,10 @@ def _write(path: Path, text: str, *, mode: str) -> None:
 
 
 def _json(found: "Gate") -> str:
+    from vlabench.cli.output import json_text
     from vlabench.gate.sentences import headline
 
-    return json.dumps({"headline": headline(found), **asdict(found)}, indent=1, default=str)
+    return json_text({"headline": headline(found), **asdict(found)})
 
 
 def _lines(found: "Gate") -> "Iterator[str]":

@@ -1,12 +1,12 @@
 """Commands that say what there is: list, protocol, cache."""
 
-import json
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from vlabench.cli.options import Json
+from vlabench.cli.output import print_json
 
 
 class What(StrEnum):
@@ -55,7 +55,7 @@ def list_(
     }[what]
     rows = make(suite)
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print_json(rows)
     else:
         print_rows(rows)
 
@@ -76,7 +76,7 @@ def diff(
         {"field": name, left.name: one, right.name: other}
         for name, one, other in protocol_diff(left, right)
     ]
-    print(json.dumps(rows, indent=1)) if as_json else print_rows(rows)
+    print_json(rows) if as_json else print_rows(rows)
 
 
 def show(
@@ -91,7 +91,7 @@ def show(
 
     (protocol,) = find_protocols([name], suite)
     rows = [{"field": field, protocol.name: value} for field, value in protocol_fields(protocol)]
-    print(json.dumps(rows, indent=1)) if as_json else print_rows(rows)
+    print_json(rows) if as_json else print_rows(rows)
 
 
 def info(as_json: Json = False) -> None:
@@ -101,7 +101,7 @@ def info(as_json: Json = False) -> None:
     found = cache_info()
     if as_json:
         content = {"folder": str(found.folder), "files": found.files, "bytes": found.bytes}
-        print(json.dumps(content, indent=1))
+        print_json(content)
     else:
         print(f"{found.folder}: {found.files} files, {found.bytes / 1e6:.0f} MB")
 

@@ -65,6 +65,13 @@ MaxErrors = Annotated[
 RetryErrors = Annotated[
     bool, typer.Option("--retry-errors", help="Run episodes that were errors again.")
 ]
+NoLock = Annotated[
+    bool,
+    typer.Option(
+        "--no-lock",
+        help="Lock nothing: for file systems without locks. No other process may write there.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print the closing table only.")]
 RunFile = Annotated[Path, typer.Argument(help="A results file.", metavar="RUN")]
 RunFiles = Annotated[list[Path], typer.Argument(help="Results files.", metavar="RUN...")]

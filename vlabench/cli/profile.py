@@ -148,7 +148,7 @@ def _say(lines: Iterable[str]) -> None:
 
 
 def _print_json(found: Mapping[str, "Profile"], written: Sequence[Path]) -> None:
-    from vlabench.cli.stability import print_json
+    from vlabench.cli.output import print_json
 
     rows = []
     for policy, each in found.items():

@@ -11,7 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from vlabench.cli.tables import duration, last_line, rate_text
+from vlabench.cli.output import visible
+from vlabench.cli.tables import PlainConsole, duration, last_line, rate_text
 from vlabench.evaluation import Evaluation
 from vlabench.record import EpisodeRecord, Outcome, Run
 
@@ -100,7 +101,7 @@ def follow(
 ) -> None:
     """Consume a run and show how it goes on standard error."""
     tally = Tally(evaluation)
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     found, _ = next(records)
     tally.begin(found)
     if quiet:
@@ -171,4 +172,4 @@ def _table(tally: Tally, rows: int) -> Table:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(visible(text), file=sys.stderr, flush=True)

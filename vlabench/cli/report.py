@@ -74,7 +74,7 @@ def report(
     --json` has, the difference with its interval, n and p among it, and `where`.
     """
     from vlabench.cli.options import rules_of
-    from vlabench.cli.stability import print_json
+    from vlabench.cli.output import print_json
     from vlabench.reports.building import build_report
     from vlabench.reports.requests import parts_of_file, request_of_arguments
     from vlabench.reports.writing import stale_files, write_report

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlabench.cli import deciding
+from vlabench.cli import deciding, interrupts
 from vlabench.cli.options import (
     Episodes,
     Json,
     MaxErrors,
+    NoLock,
     PolicyId,
     ProtocolName,
     Quiet,
@@ -81,6 +82,7 @@ def run(
     margin: deciding.Margin = None,
     max_episodes: deciding.MaxEpisodes = None,
     on_error: deciding.OnErrorOption = None,
+    no_lock: NoLock = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -90,10 +92,12 @@ def run(
     """
     from vlabench.cli.tables import print_run
     from vlabench.evaluation import prepare
+    from vlabench.locks import use_locks
     from vlabench.runners.processes import ProcessRunner
     from vlabench.settings import split_pairs
     from vlabench.store import read_results
 
+    use_locks(wanted=not no_lock)
     require_positive("watchdog", watchdog)
     require_positive("max-errors", max_errors)
     question = deciding.question_of(
@@ -111,6 +115,7 @@ def run(
         request={"tasks": tasks, "episodes": episodes, "repeats": repeats, "seed": seed},
         settings=split_pairs(settings or []),
         workers=count,
+        watchdog_seconds=watchdog,
     )
     path = out or evaluation.default_path(Path("results"))
     evaluation = evaluation.keeping(path, video=video.value, actions=actions)
@@ -169,14 +174,16 @@ def replay(
     video: Annotated[Path, typer.Option(help="The video to write.", metavar="FILE")],
 ) -> None:
     """Run one episode of a run again and film it."""
+    from vlabench.cli.output import visible
     from vlabench.store import read_run
     from vlabench.verify import film_episode, refuse_ingested
 
     found = read_run(run)
     refuse_ingested(found)
-    print(f"running {key} again, then once more to film it", file=sys.stderr)
+    said = visible(key)
+    print(f"running {said} again, then once more to film it", file=sys.stderr)
     difference = film_episode(found, key, video)
-    print(f"{key}: {difference.now.outcome} after {difference.now.steps} steps; filmed in {video}")
+    print(f"{said}: {difference.now.outcome} after {difference.now.steps} steps; filmed in {video}")
     if difference.where:
         print(f"vlabench: not the recorded trajectory: {difference.where}", file=sys.stderr)
         sys.exit(1)
@@ -223,8 +230,7 @@ def follow_to_end(
         return True
     except KeyboardInterrupt as interrupt:
         records.close()  # ends the workers
-        print("vlabench: interrupted; run the same command again to go on", file=sys.stderr)
-        raise typer.Exit(130) from interrupt
+        raise typer.Exit(interrupts.end(interrupts.AGAIN)) from interrupt
     return False
 
 
@@ -234,11 +240,16 @@ def finished_well(evaluation: "Evaluation", path: Path, *, hang: bool) -> bool:
     from vlabench.store import read_run
 
     found = read_run(path)
-    left = len(evaluation.plan.episodes) - len(found.episodes)
+    recorded = {record.episode.key for record in found.episodes}
+    left = sum(episode.key not in recorded for episode in evaluation.plan.episodes)
     if left and not hang:
         print(
             f"vlabench: stopped with {left} episodes left: nothing but errors came back. Run the "
             "same command again when the reason is gone; --retry-errors runs the errors again",
             file=sys.stderr,
         )
-    return not hang and all(record.outcome is not Outcome.ERROR for record in found.episodes)
+    return (
+        not hang
+        and not left
+        and all(record.outcome is not Outcome.ERROR for record in found.episodes)
+    )

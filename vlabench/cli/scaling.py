@@ -22,7 +22,7 @@ _COLUMNS = (
 
 def print_scaling(series: Sequence[Series], written: Sequence[Path], *, as_json: bool) -> None:
     """Print what success does, the points behind it, and which files were written."""
-    from vlabench.cli.stability import print_json
+    from vlabench.cli.output import print_json
     from vlabench.cli.tables import console, print_rows
 
     if as_json:

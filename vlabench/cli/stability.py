@@ -1,9 +1,7 @@
 """`vlabench stability`: how much success varies, where that comes from, what to buy next."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from vlabench.cli.options import Json, OnErrorOption
+from vlabench.cli.output import print_json
 from vlabench.errors import RecordError
 
 if TYPE_CHECKING:
@@ -149,21 +148,6 @@ def _of_curves(
             _say(larger if some else f"{title}: none in either, so that there is no ratio")
     for name, each in zip(names, found, strict=True):
         _print_curves(name, each)
-
-
-def print_json(value: object) -> None:
-    """Print JSON; what is infinite or no number is null, since JSON has neither."""
-    print(json.dumps(_finite(value), indent=1))
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, float):
-        return value if isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
 
 
 def _names(methods: Sequence[str]) -> list[str]:

@@ -1,6 +1,5 @@
 """Tables on standard output, and their JSON."""
 
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from vlabench.cli.output import print_json, visible
 from vlabench.doctor import Finding
 from vlabench.metrics import Estimate, success_rate
 from vlabench.metrics.rates import bounds_of, mean_progress, rate_of, success_of
+from vlabench.provenance import UNREADABLE
 from vlabench.record import EpisodeRecord, Outcome, Run, RunHeader
 from vlabench.table import Ints, Results, results_of, unfinished
 from vlabench.table import Table as Episodes
@@ -29,9 +30,20 @@ _WIDE = 160
 _WIDEST = 400
 
 
+class PlainConsole(Console):
+    """A console for which no text is markup: brackets are brackets, and escapes are written out."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return what is shown for a text, in a line or in a table's cell."""
+        return super().render_str(visible(text), **options)
+
+
 def console() -> Console:
     """Return a console on standard output that does not fold tables in files and pipes."""
-    return Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
+    return PlainConsole(width=None if sys.stdout.isatty() else _WIDE)
 
 
 def duration(seconds: float) -> str:
@@ -54,15 +66,14 @@ def rate_text(records: Sequence[EpisodeRecord]) -> str:
 
 def print_rows(rows: Sequence[Mapping[str, object]]) -> None:
     """Print rows as a table; their keys are the headings."""
-    console().print(_rows(rows) if rows else "nothing", markup=False)
+    console().print(_rows(rows) if rows else "nothing")
 
 
 def rows_text(rows: Sequence[Mapping[str, object]]) -> str:
     """Return the same as text, however wide."""
-    out = Console(width=_WIDEST, highlight=False, file=StringIO())
-    with out.capture() as caught:
-        out.print(_rows(rows), markup=False)
-    return "\n".join(line.rstrip() for line in caught.get().splitlines())
+    out = StringIO()
+    PlainConsole(width=_WIDEST, file=out).print(_rows(rows))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
 def _rows(rows: Sequence[Mapping[str, object]]) -> Table:
@@ -70,7 +81,7 @@ def _rows(rows: Sequence[Mapping[str, object]]) -> Table:
     for column in table.columns:
         column.overflow = "fold"
     for row in rows:
-        table.add_row(*(escape(str(value)) for value in row.values()))
+        table.add_row(*(one_line(str(value)) for value in row.values()))
     return table
 
 
@@ -85,7 +96,7 @@ def print_run(path: Path, run: Run | Results, *, as_json: bool, all_tasks: bool 
     """
     results = results_of(run)
     if as_json:
-        print(json.dumps(_run_json(path, results), indent=1))
+        print_json(_run_json(path, results))
         return
     out, header = console(), results.header
     privileged = " (privileged)" if header.privileged else ""
@@ -104,11 +115,11 @@ def print_run(path: Path, run: Run | Results, *, as_json: bool, all_tasks: bool 
         *(["progress (95 % interval)"] if progress else []), box=None, pad_edge=False,
     )  # fmt: skip
     for name, sums in _group_sums(results).items():
-        table.add_row(*_cells(name, sums, header))
+        table.add_row(*_cells(one_line(name), sums, header))
     table.add_section()
     shown = all_tasks or len(tasks) <= FEW_TASKS
     for task, sums in tasks.items() if shown else ():
-        table.add_row(*_cells(task, sums, header), *_progress_cells(progress, task))
+        table.add_row(*_cells(one_line(task), sums, header), *_progress_cells(progress, task))
     if len(tasks) > 1:
         table.add_section()
         sums = _all_sums(results.table)
@@ -118,7 +129,7 @@ def print_run(path: Path, run: Run | Results, *, as_json: bool, all_tasks: bool 
         out.print(f"{len(tasks)} tasks: vlabench show --tasks {path}", soft_wrap=True)
     for about, rate in _suite_rates(results.table).items():
         interval = f"{rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}] of n = {rate.n}"
-        out.print(f"mean over tasks, {about}: {interval}", markup=False)
+        out.print(f"mean over tasks, {about}: {interval}")
     out.print(str(path))
 
 
@@ -130,9 +141,9 @@ def print_findings(findings: Iterable[Finding], *, as_json: bool) -> Sequence[Fi
         advice = f"; {finding.advice}" if finding.advice else ""
         line = f"{finding.level:4}  {finding.what}: {finding.found}{advice}"
         if not as_json:
-            out.print(line, markup=False, soft_wrap=True)
+            out.print(line, soft_wrap=True)
     if as_json:
-        print(json.dumps([asdict(finding) for finding in found], indent=1))
+        print_json([asdict(finding) for finding in found])
     return found
 
 
@@ -145,7 +156,7 @@ def print_verification(
         for d in differences
     ]
     if as_json:
-        print(json.dumps({"run": str(path), "episodes": rows}, indent=1))
+        print_json({"run": str(path), "episodes": rows})
         return
     print_rows([{**row, "where": row["where"] or "equal to the last bit"} for row in rows])
     bad = sum(bool(d.where) for d in differences)
@@ -300,7 +311,12 @@ def _notes(results: Results) -> list[str]:
     if results.torn:
         notes.append("the last line was cut off by a crash and is not counted")
     commits = {header.provenance.commit} | {resumed.commit for resumed in results.resumed}
-    if len(commits) > 1:
+    if UNREADABLE in commits:
+        notes.append(
+            "the commit of vlabench is unknown: git did not say (is the checkout another user's? "
+            "`git config --global --add safe.directory FOLDER` lets it)"
+        )
+    if len(commits - {UNREADABLE}) > 1:
         notes.append(f"written by {len(commits)} different commits of vlabench")
     if not len(table.outcome):
         notes.append("no episode has ended yet")
@@ -316,6 +332,11 @@ def _error_lines(errors: Mapping[str, str]) -> list[str]:
         f"  {len(keys)} of this kind: {last_line(errors[keys[0]])} (in {keys[0]})"
         for keys in kinds.values()
     ]
+
+
+def one_line(text: str) -> str:
+    """Return a name that may hold line ends, with these written out."""
+    return text.replace("\n", "\\n")
 
 
 def last_line(error: str) -> str:

@@ -1,10 +1,12 @@
 """`vlabench train`: carries out a recipe."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from vlabench.cli import interrupts
+from vlabench.cli.options import NoLock
 
 
 def register(app: typer.Typer) -> None:
@@ -37,6 +39,7 @@ def train(
             metavar="KEY=VALUE",
         ),
     ] = None,
+    no_lock: NoLock = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing until the end.")] = False,
 ) -> None:
     """Train a baseline; the same command goes on where it was stopped.
@@ -45,16 +48,17 @@ def train(
     `curves.png`, `state.pt` to go on from, and `checkpoint/`, which policies take:
     `vlabench run --policy sft --set checkpoint=FOLDER/checkpoint`.
     """
+    from vlabench.locks import use_locks
     from vlabench.recipe import read_recipe
     from vlabench.registry import find_recipe, load_trainer
     from vlabench.settings import split_pairs
 
+    use_locks(wanted=not no_lock)
     path = find_recipe(recipe)
     chosen = read_recipe(path, split_pairs(changes or []))
     folder = out or Path("training") / chosen.name
     try:
         checkpoint = load_trainer(chosen.trainer)(chosen, folder, quiet=quiet)
     except KeyboardInterrupt as interrupt:
-        print("vlabench: interrupted; run the same command again to go on", file=sys.stderr)
-        raise typer.Exit(130) from interrupt
+        raise typer.Exit(interrupts.end(interrupts.AGAIN)) from interrupt
     print(checkpoint)

@@ -1,12 +1,12 @@
 """What compare and power print."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from rich.table import Table
 
+from vlabench.cli.output import print_json
 from vlabench.cli.tables import FEW_TASKS, console, print_rows
 from vlabench.metrics import Comparison, Estimate, Evidence, group_letters
 from vlabench.metrics.comparison import Effect, Pairs
@@ -36,7 +36,7 @@ def print_comparisons(
     letters = group_letters(found)
     if as_json:
         rows = [{"sentence": sentence(c), **asdict(c)} for c in found]
-        print(json.dumps({"comparisons": rows, "letters": letters}, indent=1))
+        print_json({"comparisons": rows, "letters": letters})
         return
     if len(found) == 1:
         _print_one(found[0], all_tasks=all_tasks)
@@ -50,7 +50,7 @@ def print_power(question: Question, episodes: int | None, *, as_json: bool) -> N
     shown = None if episodes is None else _detectable(question, episodes)
     if as_json:
         rows = [asdict(need) for need in found]
-        print(json.dumps({**asdict(question), "needs": rows, "detectable": shown}, indent=1))
+        print_json({**asdict(question), "needs": rows, "detectable": shown})
         return
     out = console()
     a, b, chance = question.rate, question.rate + question.effect, question.power

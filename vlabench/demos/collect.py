@@ -122,6 +122,7 @@ class Recorder:
 
         Raises:
             DemoError: If the expert answers with chunks of more.
+            ValueError: If an action is not finite.
         """
         decision = self._expert.act(slots, observations)
         actions = np.asarray(decision.actions)
@@ -132,6 +133,8 @@ class Recorder:
                 "asked at every step (--set chunk=1, where it has that setting)"
             )
             raise DemoError(self.refusal)
+        if not np.isfinite(actions).all():  # clipping would make a number of infinity
+            raise ValueError(f"policy {self.id!r} returned an action that is not finite")
         low, high = self.action.low, self.action.high
         wanted = np.clip(actions[:, 0], low, high, dtype=np.float32)
         executed = wanted.copy()
@@ -167,7 +170,8 @@ class RecordingRunner:
         """Run `episodes`; see `Runner.run`. What failed is dropped.
 
         Raises:
-            DemoError: If a demonstration cannot be written, or the expert answers with chunks.
+            DemoError: If the expert answers with chunks.
+            StorageError: If a demonstration cannot be written.
         """
         if not isinstance(policy, Recorder):
             raise TypeError(f"only what a Recorder saw can be written, not {policy!r}")
@@ -241,6 +245,7 @@ def prepare_collection(
     settings: Mapping[str, str] | None = None,
     recording: Recording | None = None,
     workers: int = 1,
+    watchdog_seconds: float | None = None,
 ) -> Collection:
     """Load everything that collecting demonstrations needs, and check that it fits together.
 
@@ -252,6 +257,7 @@ def prepare_collection(
         settings: Text values by name, for whoever takes them.
         recording: What is added to episodes and kept of them.
         workers: Simulators side by side, for the record.
+        watchdog_seconds: See `vlabench.prepare`.
 
     Raises:
         PlanError: If the rules are those of an evaluation.
@@ -268,6 +274,7 @@ def prepare_collection(
         settings=settings,
         workers=workers,
         wrap=lambda expert: Recorder(expert, rules, recording),
+        watchdog_seconds=watchdog_seconds,
     )
     said = {_NOISE: _text(recording.noise)}
     if recording.cameras:

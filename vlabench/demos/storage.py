@@ -20,7 +20,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from math import prod
@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlabench.episode import EpisodeSpec
-from vlabench.errors import DemoError, MissingExtraError, VlabenchError
+from vlabench.errors import DemoError, MissingExtraError, StorageError, VlabenchError
 from vlabench.spaces import Camera, Orientation, Quality
 
 FORMAT = 1
@@ -205,7 +205,7 @@ def write_demo(path: Path, demo: Demo) -> None:
     Equal demonstrations give equal bytes. What is on disk when this returns survives a crash.
 
     Raises:
-        DemoError: If it cannot be written.
+        StorageError: If it cannot be written.
         MissingExtraError: If h5py is not installed.
     """
     assert demo.origin is not None, "only what was collected is written"
@@ -219,7 +219,9 @@ def write_demo(path: Path, demo: Demo) -> None:
             os.fsync(file.fileno())
         unfinished.replace(path)
     except OSError as error:
-        raise DemoError(f"cannot write {path}: {error.strerror}") from error
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise StorageError(f"cannot write {path}: {error.strerror}") from error
 
 
 def require_h5py() -> ModuleType:

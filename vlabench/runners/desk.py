@@ -3,10 +3,11 @@
 Both runners use it, so that what counts as a good answer and what a record holds is said once.
 """
 
-import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,13 @@ from vlabench.episode import EpisodeSpec
 from vlabench.policy import Decision, Policy
 from vlabench.record import EpisodeRecord, Outcome, Seconds
 from vlabench.runners.slot import Ending
+from vlabench.strangers import account, call
+
+_MOST_ACTIONS = 10_000
+"""In a chunk; no episode is as long."""
+_MOST_SAMPLES = 1 << 32
+_MOST_FLOPS = 1e30
+"""Of one decision: so much that the sum over an episode is still a number that readers take."""
 
 
 @dataclass(slots=True)
@@ -41,13 +49,16 @@ class Desk:
         self._action_size = action_size
         self._bills: dict[int, _Bill] = {}
 
-    def open(self, slot: int, episode: EpisodeSpec) -> str | None:
-        """Tell the policy that an episode begins; return a traceback if it cannot."""
+    def open(self, slot: int, episode: EpisodeSpec) -> None:
+        """Open an episode's bill."""
         self._bills[slot] = _Bill(episode)
+
+    def begin(self, slot: int) -> str | None:
+        """Tell the policy that an episode begins; return a traceback if it cannot."""
         try:
-            self._policy.reset(slot, episode)
+            call(self._policy.reset, slot, self._bills[slot].episode)
         except Exception:  # noqa: BLE001 - whatever broke belongs in the record
-            return traceback.format_exc()
+            return account()
         return None
 
     def ask(self, views: Mapping[int, Observation]) -> dict[int, NDArray[np.float32] | str]:
@@ -59,16 +70,15 @@ class Desk:
         slots = sorted(views)
         started = perf_counter()
         try:
-            decision = self._policy.act(slots, [views[slot] for slot in slots])
-            actions = self._checked(decision, len(slots))
+            decision = call(self._decision, slots, [views[slot] for slot in slots])
         except Exception as error:
             if len(slots) > 1:
                 raise BatchError from error
-            return {slots[0]: traceback.format_exc()}
+            return {slots[0]: account()}
         share = (perf_counter() - started) / len(slots)
         for slot in slots:
             _charge(self._bills[slot], decision, share)
-        return {slot: _finite(actions[row]) for row, slot in enumerate(slots)}
+        return {slot: _finite(decision.actions[row]) for row, slot in enumerate(slots)}
 
     def close(self, slot: int, ending: Ending) -> EpisodeRecord:
         """Put the record of an episode that ended together."""
@@ -103,20 +113,52 @@ class Desk:
         )
         return self.close(slot, ending)
 
-    def _checked(self, decision: Decision, num_slots: int) -> NDArray[np.float32]:
-        actions = np.array(decision.actions, dtype=np.float32)  # policies may use theirs again
+    def _decision(self, slots: Sequence[int], views: Sequence[Observation]) -> Decision:
+        """Ask; return the answer as the plain values that records hold. Its array is ours."""
+        given, num_slots = self._policy.act(slots, views), len(slots)
+        actions = np.asarray(given.actions)
         shape = actions.shape
         if (
             len(shape) != 3
             or shape[0] != num_slots
-            or not shape[1]
+            or not 1 <= shape[1] <= _MOST_ACTIONS
             or shape[2] != self._action_size
         ):
             raise ValueError(
                 f"policy {self._policy.id!r} returned actions of shape {list(shape)}, expected "
-                f"[{num_slots}, H >= 1, {self._action_size}]"
+                f"[{num_slots}, H >= 1, {self._action_size}] and H <= {_MOST_ACTIONS}"
             )
-        return actions
+        if actions.dtype.kind not in "fiub":
+            raise TypeError(
+                f"policy {self._policy.id!r} returned actions of {actions.dtype}, expected numbers"
+            )
+        return Decision(
+            actions=_own(actions),
+            num_samples=_count(given.num_samples),
+            flops=_cost(given.flops),
+        )
+
+
+def _own(actions: NDArray[Any]) -> NDArray[np.float32]:
+    """Return a copy: policies may use theirs again."""
+    if actions.dtype == np.float32:
+        return actions.copy()
+    with np.errstate(over="ignore"):  # becomes infinite, which is refused for its slot alone
+        return actions.astype(np.float32)
+
+
+def _count(given: Any) -> int:
+    if isinstance(given, Integral) and 1 <= int(given) <= _MOST_SAMPLES:
+        return int(given)
+    raise ValueError(f"num_samples is {given!r}, expected a whole number from 1 to {_MOST_SAMPLES}")
+
+
+def _cost(given: Any) -> float | None:
+    if given is None:
+        return None
+    if isinstance(given, Real) and 0 <= float(given) <= _MOST_FLOPS:  # not so for NaN
+        return float(given)
+    raise ValueError(f"flops is {given!r}, expected None or a number from 0 to {_MOST_FLOPS:g}")
 
 
 def _charge(bill: _Bill, decision: Decision, seconds: float) -> None:

@@ -6,23 +6,25 @@ decision. A worker that dies or hangs costs its episode an error and is replaced
 
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import cloudpickle
 import numpy as np
 from numpy.typing import NDArray
 
+from vlabench.children import deaf
 from vlabench.env import Observation
 from vlabench.episode import EpisodeSpec
-from vlabench.errors import PolicyHangError
+from vlabench.errors import PolicyHangError, SimulatorError
 from vlabench.policy import Policy
 from vlabench.record import EpisodeRecord
 from vlabench.runners.awake import SLICE, AwakeClock
@@ -31,6 +33,7 @@ from vlabench.runners.pictures import PictureBlock
 from vlabench.runners.queue import WorkQueue
 from vlabench.runners.slot import Ending, Slot, Stage
 from vlabench.spaces import Camera
+from vlabench.strangers import staying
 
 _SPAWN = get_context("spawn")  # a fork after OpenGL or torch threads deadlocks
 _THREADS = {
@@ -41,6 +44,8 @@ _THREADS = {
     "LP_NUM_THREADS": "0",  # Mesa's drawing on the CPU: in the thread that asks for it
 }
 _STOP_SECONDS = 5.0
+_T = TypeVar("_T")
+_Question = tuple[Callable[[], Any], "SimpleQueue[Any]"]
 
 
 class ProcessRunner:
@@ -80,6 +85,7 @@ class ProcessRunner:
 
         Raises:
             PolicyHangError: If a call of the policy does not return; what was yielded stands.
+            SimulatorError: If processes cannot start.
         """
         queue = WorkQueue(episodes, stage.protocol)
         with self.pool(stage, policy, min(self._num_workers, len(queue))) as pool:
@@ -108,9 +114,15 @@ class Pool:
         self._desk = Desk(policy, stage.protocol.action.size)
         self._queue = WorkQueue((), stage.protocol)
         self._watchdog, self._still_running = watchdog, still_running
-        self._caller = _Caller(self._desk)
+        self._caller = _Caller(watchdog)
         self._clock = AwakeClock()
-        self._workers = [self._worker(index) for index in range(count)]
+        self._workers: list[_Worker] = []
+        try:
+            for index in range(count):
+                self._workers.append(self._worker(index))
+        except BaseException:  # interrupted, or out of processes
+            self.stop()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -157,7 +169,13 @@ class Pool:
 
     def _begin(self, worker: "_Worker") -> Iterator[EpisodeRecord]:
         episode, alone = self._queue.take(worker.task_id, {w.task_id for w in self._workers})
-        if error := self._desk.open(worker.index, episode):
+        self._desk.open(worker.index, episode)
+        try:
+            error = self._caller.ask(partial(self._desk.begin, worker.index))
+        except PolicyHangError as hang:
+            yield self._desk.fail(worker.index, f"{hang}\n")
+            raise
+        if error:
             yield self._desk.fail(worker.index, error)
             return
         worker.begin(episode, alone=alone)
@@ -193,6 +211,12 @@ class Pool:
         try:
             result = worker.receive()
         except (EOFError, ConnectionError):
+            if not any(other.ready for other in self._workers):
+                raise SimulatorError(
+                    f"worker processes cannot start ({worker.death()}). They import the program "
+                    "that is running: that has to be a file, and safe to import (what it does "
+                    "stands below `if __name__ == '__main__':`)"
+                ) from None
             return self._replace(worker, f"the worker process died ({worker.death()})\n")
         return self._desk.close(worker.index, result) if isinstance(result, Ending) else None
 
@@ -206,7 +230,7 @@ class Pool:
         for group in filter(None, groups):
             views = {worker.index: worker.view for worker in group if worker.view is not None}
             try:
-                answers = self._caller.ask(views, self._watchdog)
+                answers = self._caller.ask(partial(self._desk.ask, views))
             except BatchError:
                 # Which episode broke the call is not known, and its neighbours must not suffer:
                 # each is run again from its beginning, asked about alone.
@@ -234,56 +258,48 @@ class Pool:
 
 
 class _Caller:
-    """Calls the policy in a thread, so that one that hangs can be left behind."""
+    """Asks the policy in a thread, so that one that hangs can be left behind."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._questions: SimpleQueue[dict[int, Observation] | None] = SimpleQueue()
-        self._answers: SimpleQueue[dict[int, NDArray[np.float32] | str] | BaseException] = (
-            SimpleQueue()
-        )
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._questions: SimpleQueue[_Question | None] = SimpleQueue()
         Thread(target=self._serve, daemon=True).start()
 
-    def ask(
-        self, views: dict[int, Observation], timeout_seconds: float
-    ) -> dict[int, NDArray[np.float32] | str]:
-        """Ask as `Desk.ask` does.
+    def ask(self, question: Callable[[], _T]) -> _T:
+        """Return what `question` does, or raise what it raises.
 
         Raises:
             PolicyHangError: If there is no answer in time.
-            BatchError: As `Desk.ask` does.
         """
-        self._questions.put(views)
-        answer = self._answer(timeout_seconds)
-        if answer is None:
-            raise PolicyHangError(
-                f"the policy did not answer within {timeout_seconds:g} s; the run stops here. "
-                "Run the same command again to go on with the episodes that are left"
-            )
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
+        answers: SimpleQueue[Any] = SimpleQueue()
+        with staying():
+            self._questions.put((question, answers))
+            answer, error = self._wait(answers)
+        if error is not None:
+            raise error
+        return answer  # type: ignore[no-any-return]
 
     def stop(self) -> None:
         """Let the thread end; one that hangs in the policy stays behind."""
         self._questions.put(None)
 
-    def _answer(
-        self, timeout_seconds: float
-    ) -> dict[int, NDArray[np.float32] | str] | BaseException | None:
-        """Wait for the answer; None if there is none in time."""
-        clock, answer = AwakeClock(), None
-        while answer is None and (left := timeout_seconds - clock.now()) > 0:
+    def _wait(self, answers: "SimpleQueue[Any]") -> Any:
+        clock = AwakeClock()
+        while (left := self._seconds - clock.now()) > 0:
             with suppress(Empty):
-                answer = self._answers.get(timeout=min(SLICE, left))
-        return answer
+                return answers.get(timeout=min(SLICE, left))
+        raise PolicyHangError(
+            f"the policy did not answer within {self._seconds:g} s; the run stops here. "
+            "Run the same command again to go on with the episodes that are left"
+        )
 
     def _serve(self) -> None:
-        while (views := self._questions.get()) is not None:
+        while (asked := self._questions.get()) is not None:
+            question, answers = asked
             try:
-                self._answers.put(self._desk.ask(views))
+                answers.put((question(), None))
             except BaseException as error:  # noqa: BLE001 - handed to the thread that asked
-                self._answers.put(error)
+                answers.put((None, error))
 
 
 @dataclass(slots=True)
@@ -299,6 +315,7 @@ class _Worker:
     task_id: str = ""
     view: Observation | None = None
     since: float = 0.0
+    ready: bool = False
     process: SpawnProcess = field(init=False)
     connection: Connection = field(init=False)
     pictures: PictureBlock = field(init=False)
@@ -308,7 +325,7 @@ class _Worker:
         self.pictures = PictureBlock(self.cameras, _SPAWN)
         arguments = (theirs, self.stage, self.pictures)
         self.process = _SPAWN.Process(target=_work, args=arguments, daemon=True)
-        with _one_thread_each():
+        with _one_thread_each(), deaf():
             self.process.start()
         theirs.close()
 
@@ -327,15 +344,17 @@ class _Worker:
         self.view = None
         self._post(answer)
 
-    def receive(self) -> Observation | Ending:
-        """Take in a report.
+    def receive(self) -> Observation | Ending | None:
+        """Take in a report; None where it says that the process has started.
 
         Raises:
             EOFError, ConnectionError: If the process died.
         """
-        result: Observation | Ending = self.connection.recv()
+        result: Observation | Ending | None = self.connection.recv()
         if isinstance(result, Ending):
             self.episode = None
+        elif result is None:
+            self.ready, self.since = True, self.clock.now()
         else:
             self.view = result = self.pictures.take(result)
         return result
@@ -398,9 +417,9 @@ def _one_thread_each() -> Iterator[None]:
 
 def _work(connection: Connection, stage: bytes, pictures: PictureBlock) -> None:
     """Serve one slot until told to stop, or until the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     slot = Slot(cloudpickle.loads(stage))
     try:
+        connection.send(None)  # started
         while (message := connection.recv()) is not None:
             result = _reply(slot, message)
             connection.send(result if isinstance(result, Ending) else pictures.put(result))

@@ -25,7 +25,8 @@ class SerialRunner:
 
 
 def _run_one(desk: Desk, slot: Slot, episode: EpisodeSpec) -> EpisodeRecord:
-    if error := desk.open(0, episode):
+    desk.open(0, episode)
+    if error := desk.begin(0):
         return desk.fail(0, error)
     result = slot.begin(episode)
     while not isinstance(result, Ending):

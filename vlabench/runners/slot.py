@@ -1,9 +1,9 @@
 """A slot: one simulator, and the episode that is being run in it."""
 
+import logging
 import resource
 import sys
 import time
-import traceback
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -18,10 +18,12 @@ from vlabench.episode import EpisodeSpec
 from vlabench.protocol import Protocol
 from vlabench.record import TRACE_EVERY, Outcome, Trace
 from vlabench.spaces import ObservationSpec
+from vlabench.strangers import account, call, is_interrupt
 from vlabench.suite import Suite
 from vlabench.video import write_video
 
 Which = Literal["none", "failures", "all"]
+_LOG = logging.getLogger("vlabench")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +179,20 @@ def _progress(env: Env, *, success: bool) -> float | None:
     return share
 
 
+def _shown(observation: Observation, wants: ObservationSpec) -> Observation:
+    """Return what a scene shows, if it is what was asked for."""
+    size = np.shape(observation.state)
+    if wants.state_size and size != (wants.state_size,):
+        raise ValueError(f"the scene shows a state of shape {list(size)}, not [{wants.state_size}]")
+    for camera in wants.cameras:
+        picture, shape = observation.images.get(camera.name), (camera.height, camera.width, 3)
+        if picture is None or picture.shape != shape or picture.dtype != np.uint8:
+            raise ValueError(
+                f"the scene shows no picture {camera.name!r} of shape {list(shape)} in uint8"
+            )
+    return observation
+
+
 def _peak_mb() -> float:
     """Return the peak resident memory of this process, MB (10^6 bytes)."""
     try:
@@ -211,9 +227,12 @@ class Slot:
             return next(self._attempt) if chunk is None else self._attempt.send(chunk)
         except StopIteration as ended:
             return self._ending(ended.value, None)
-        except Exception:  # noqa: BLE001 - whatever broke belongs in the record
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            said = account()  # whatever broke belongs in the record
             self.close()  # a simulator that broke is not used again
-            return self._ending(Outcome.ERROR, traceback.format_exc())
+            return self._ending(Outcome.ERROR, said)
 
     def abort(self, error: str) -> Ending:
         """End the episode because the policy broke; the scene is fine and stays."""
@@ -221,10 +240,17 @@ class Slot:
         return self._ending(Outcome.ERROR, error)
 
     def close(self) -> None:
-        """Free the scene. Safe to call twice, also after an error in the simulator."""
+        """Free the scene. Safe to call twice, also after an error in the simulator.
+
+        One that cannot be freed is no fault of the episode that comes next: it is said, no more.
+        """
         env, self._env = self._env, None
-        if env is not None:
-            env.close()
+        if env is None:
+            return
+        try:
+            call(env.close)
+        except Exception as error:  # noqa: BLE001 - whatever a simulator raises
+            _LOG.warning("the scene of %s cannot be closed: %r", self._task_id, error)
 
     def _attempt_episode(
         self, episode: EpisodeSpec
@@ -239,7 +265,7 @@ class Slot:
         self._simulator += clock() - started
         while True:
             started = clock()
-            observation = env.observe()
+            observation = _shown(env.observe(), self._stage.wants)
             self._render += clock() - started
             chunk = yield observation
             started = clock()
@@ -263,17 +289,19 @@ class Slot:
         return self._env
 
     def _ending(self, outcome: Outcome, error: str | None) -> Ending:
+        trace = None
         try:
+            trace = self._tracer.trace()
             self._keep(outcome)
         except Exception:  # noqa: BLE001 - a full disk belongs in the record as well
-            outcome, error = Outcome.ERROR, error or traceback.format_exc()
+            outcome, error = Outcome.ERROR, error or account()
             self.close()
         return Ending(
             outcome=outcome,
             steps=self._steps,
             simulator_seconds=self._simulator,
             render_seconds=self._render,
-            trace=self._tracer.trace(),
+            trace=trace,
             error=error,
             peak_mb=_peak_mb(),
             progress=None if outcome is Outcome.ERROR else self._progress,

@@ -1,14 +1,14 @@
 """A training's folder: whose it is, and the state that a killed training goes on from."""
 
-import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vlabench.errors import RecordError, RunLockedError
+from vlabench.errors import RecordError, StorageError
+from vlabench.locks import lock
 from vlabench.recipe import Recipe
 
 _STATE = "state.pt"
@@ -30,11 +30,14 @@ def claim(out: Path, recipe: Recipe) -> Iterator[None]:
         raise RecordError(f"cannot write {path}: {error.strerror}") from error
     with mark:
         try:
-            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunLockedError(
-                f"another vlabench process trains in {out}; wait for it, or choose another --out"
-            ) from error
+            lock(
+                mark,
+                f"another vlabench process trains in {out}; wait for it, or choose another --out",
+            )
+        except RecordError:
+            if not path.stat().st_size:
+                path.unlink()
+            raise
         mark.seek(0)
         found = mark.read().strip()
         if found and found != recipe.digest:
@@ -49,10 +52,22 @@ def claim(out: Path, recipe: Recipe) -> Iterator[None]:
 
 
 def save_state(out: Path, state: dict[str, Any]) -> None:
-    """Write the state, whole or not at all."""
+    """Write the state, whole or not at all.
+
+    Raises:
+        StorageError: If it cannot be written; the last one is kept.
+    """
     part = out / f".{_STATE}.part"
-    torch.save(state, part)
-    part.replace(out / _STATE)
+    try:
+        torch.save(state, part)
+        part.replace(out / _STATE)
+    except (OSError, RuntimeError) as error:  # the latter is what torch says of a full disk
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        reason = str(error).partition("\n")[0]
+        raise StorageError(
+            f"cannot write {out / _STATE}: {reason}; the last one is kept"
+        ) from error
 
 
 def load_state(out: Path, device: torch.device) -> dict[str, Any] | None:

@@ -8,11 +8,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlabench.errors import VlabenchError
+from vlabench.errors import StorageError, VlabenchError
 from vlabench.spaces import ActionSpec, Gripper, Rotation
 from vlabench_baselines.nanovla.config import NanoConfig, Readout, with_readout
 
@@ -272,6 +273,12 @@ def _fill(module: "nn.Module", path: Path) -> None:
         raise CheckpointError(
             f"{path} does not hold the weights that {CONFIG} describes: {reason}"
         ) from error
+    for name, weight in module.state_dict().items():
+        if weight.is_floating_point() and not weight.isfinite().all():
+            raise CheckpointError(
+                f"{path} holds weights that are not finite, in {name}: its training diverged, or "
+                "it was changed afterwards"
+            )
     module.eval().requires_grad_(False)
 
 
@@ -282,7 +289,7 @@ def _sha256(content: bytes) -> str:
 def _content(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text("utf-8"))
-    except (UnicodeDecodeError, ValueError) as error:
+    except (RecursionError, ValueError) as error:
         raise CheckpointError(f"{path} is not JSON: {error}") from error
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
@@ -309,5 +316,10 @@ def _origin(values: dict[str, Any]) -> Origin:
 def _replace(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise StorageError(f"cannot write {path}: {error.strerror}") from error

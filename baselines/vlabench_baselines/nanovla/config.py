@@ -1,6 +1,7 @@
 """What a NanoVLA is made of, and in which units it sees and acts."""
 
 from dataclasses import asdict, dataclass, fields
+from math import isfinite
 from typing import Any, Literal, Self, get_args
 
 from vlabench.spaces import Camera, Orientation, Quality
@@ -12,6 +13,8 @@ Readout = Literal["median", "likeliest"]
 _OLDER_READOUT: Readout = "likeliest"
 """Of checkpoints that do not say: those from before there was a choice, and their digests stay."""
 
+_MOST_WEIGHTS = 50_000_000
+"""Of 4 bytes each: as much as is read of a checkpoint's file."""
 WORDS_PER_NAME = 8
 """Words of a thing's name that are read, `wooden_cabinet_1_top_region` has five."""
 WORDS_PER_SENTENCE = 24
@@ -37,6 +40,12 @@ class Scales:
     place_std: tuple[float, ...]
     action_low: tuple[float, ...]
     action_high: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            row = getattr(self, field.name)
+            if not all(map(isfinite, row)):
+                raise ValueError(f"scales: {field.name} is {list(row)}; expected finite numbers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +95,12 @@ class Architecture:
             value = getattr(self, field.name)
             if isinstance(value, int) and value < 1:
                 raise ValueError(f"{field.name} is {value}; expected at least 1")
+        if (count := self._about_weights()) > _MOST_WEIGHTS:
+            raise ValueError(
+                f"depth {self.depth}, dim {self.dim}, widen {self.widen}, chunk {self.chunk}, "
+                f"head_dim {self.head_dim}, seeds {self.seeds}, bins {self.bins}, pictures_dim "
+                f"{self.pictures_dim}: about {count} weights; expected at most {_MOST_WEIGHTS}"
+            )
         for name, kind in (("front", Front), ("head", Head), ("readout", Readout)):
             if (value := getattr(self, name)) not in get_args(kind):
                 raise ValueError(f"{name} is {value!r}; expected {' or '.join(get_args(kind))}")
@@ -93,6 +108,12 @@ class Architecture:
             raise ValueError(f"dim {self.dim} is not a multiple of heads {self.heads}")
         if (self.front == "vision") != bool(num_cameras):
             raise ValueError(f"front {self.front!r} with {num_cameras} cameras")
+
+    def _about_weights(self) -> int:
+        """Estimate from below how many weights a model has, before there is one."""
+        backbone = self.depth * self.dim**2 * (4 + 2 * self.widen)
+        head = self.head_dim * (self.chunk * self.head_dim + self.seeds * self.dim + self.bins)
+        return backbone + head + self.pictures_dim**2 + self.pictures_tokens * self.dim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,21 +108,26 @@ class TokenHead(nn.Module):
             luck: Uniform numbers in [0, 1), `[B, H, A]`; with less than `H`, only the first actions
                 are drawn, which are the same whether or not the rest is.
             temperature: Of the draws; 0 reads tokens off, whatever the luck.
+
+        Raises:
+            ValueError: If logits are not finite: tokens would come of them all the same.
         """
         if temperature == 0 and self.readout == "median":
             luck, temperature = torch.full_like(luck, 0.5), 1.0
         before = torch.zeros((), device=tokens.device)
         logits_of, earlier, slots = self._scores(), self.earlier.weight, self.slot.unbind()
-        chunk = list[Tensor]()
+        chunk, scored = list[Tensor](), list[Tensor]()
         contexts = self._context(tokens, seen)[:, : luck.shape[1]].unbind(1)
         for context, lucky in zip(contexts, luck.unbind(1), strict=True):
             inner, row = context + before, list[Tensor]()
             for slot, uniforms in zip(slots, lucky.unbind(-1), strict=True):
-                token = draw(logits_of(inner + slot), uniforms, temperature)
+                scored.append(logits_of(inner + slot))
+                token = draw(scored[-1], uniforms, temperature)
                 row.append(token + len(row) * self.bins)
                 inner = inner + functional.embedding(row[-1], earlier)
             chunk.append(torch.stack(row, dim=-1))
             before = self.before(chunk[-1]).sum(1)
+        require_finite(torch.stack(scored), "logits")
         drawn = torch.stack(chunk, dim=1)
         return drawn - self._offsets(drawn)
 
@@ -225,6 +230,19 @@ class JudgeHead(nn.Module):
         planned = self.chunk(unit(actions, self.low, self.high).clamp(-1, 1).flatten(-2))
         out: Tensor = self.body(self.learner(tokens, seen).unsqueeze(1) + planned)
         return out.squeeze(-1)
+
+
+def require_finite(numbers: Tensor, what: str) -> None:
+    """Refuse what a model computes where it is no number.
+
+    Raises:
+        ValueError: With how many there are.
+    """
+    if not (finite := numbers.isfinite()).all():
+        raise ValueError(
+            f"{int((~finite).sum())} of {numbers.numel()} {what} of the model are not finite: "
+            "what it was shown is none of what it was trained on, or it is damaged"
+        )
 
 
 def _keep_scales(head: nn.Module, config: NanoConfig) -> None:

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from vlabench.errors import SettingError
 from vlabench_baselines.nanovla.actions import unit
-from vlabench_baselines.nanovla.heads import TokenHead
+from vlabench_baselines.nanovla.heads import TokenHead, require_finite
 from vlabench_baselines.nanovla.model import Judge, NanoVLA, Understood
 from vlabench_baselines.nanovla.perception import Batch
 
@@ -94,10 +94,14 @@ def propose(model: NanoVLA, batch: Batch, luck: Tensor, temperature: float) -> T
         luck: Of each sample, uniform in [0, 1), `[N, H, A]`; with less than the model's `H`, only
             the first actions are drawn.
         temperature: Of drawn tokens.
+
+    Raises:
+        ValueError: If the model computes numbers that are not finite.
     """
     understood: Understood = model(batch)
     if not isinstance(model.head, TokenHead):
         chunk: Tensor = model.head(*understood)
+        require_finite(chunk, "actions")
         return chunk
     drawn = list[Tensor]()
     for first, behind in blocks(len(luck)):

@@ -11,7 +11,7 @@ from importlib.resources import files
 
 from vlabench.measurement import Measurement, Say
 from vlabench.suite import Suite, Task
-from vlabench_suites.drawing import require_gl
+from vlabench_suites.drawing import check_environment, require_gl
 from vlabench_suites.libero.canaries import measure_canaries
 from vlabench_suites.libero.env import caveats, make_env
 from vlabench_suites.libero.protocols import FILM, PROTOCOLS
@@ -53,6 +53,7 @@ def _suite(suite_id: str, summary: str, *members: str) -> Suite:
         measure_canaries=measure_canaries,
         caveats=caveats,
         drawing=require_gl,
+        environment=check_environment,
         bench=_bench,
         summary=summary,
     )

@@ -24,6 +24,8 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 from robosuite.utils.control_utils import nullspace_torques, opspace_matrices, orientation_error
 
+from vlabench_suites.libero.loading import numba_keeps
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -122,8 +124,8 @@ class Command(NamedTuple):
 
 
 def compiled(function: Function) -> Function:
-    """Compile `function` with numba; the result is kept on disk, and runs without the GIL."""
-    return cast(Function, numba.njit(nogil=True, cache=True)(function))
+    """Compile `function` with numba, without the GIL; the result is kept on disk if it can be."""
+    return cast(Function, numba.njit(nogil=True, cache=numba_keeps())(function))
 
 
 def foreign(function: Callable[..., tuple[Any, Any]]) -> Callable[..., None]:

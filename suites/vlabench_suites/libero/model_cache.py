@@ -1,11 +1,15 @@
 """Compiled scenes on disk, because compiling one takes seconds and loading it a fraction of one.
 
-A scene is named by what it was compiled from: MuJoCo's version, the XML that robosuite wrote and
-the content of every file it mentions. Files are written elsewhere and renamed into place, so
-that any number of processes may use one folder; the least recently used ones go when it is full.
+A scene is named by what it was compiled from (MuJoCo's version, the XML that robosuite wrote and
+the content of every file it mentions) and by a digest of its own bytes, `KEY-DIGEST.mjb`: a file
+that was damaged is found out before MuJoCo reads it, which would simulate much of it without a
+word. A digest inside the file would cost its size in memory to be taken off again. Files are
+written elsewhere and renamed into place, so that any number of processes may use one folder; the
+least recently used ones go when it is full.
 """
 
 import hashlib
+import logging
 import os
 import subprocess
 import sys
@@ -19,14 +23,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-FORMAT = 1
+FORMAT = 2
 """Raised when files written by an older version of this module must not be read."""
 
 SUFFIX = ".mjb"
-
+_LOG = logging.getLogger("vlabench")
 
 _COMPILE = """
-import sys, mujoco
+import ctypes, sys, mujoco
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG: it ends with who asked
 mujoco.mj_saveModel(mujoco.MjModel.from_xml_string(sys.stdin.read()), sys.argv[1])
 """
 
@@ -52,21 +58,20 @@ class ModelCache:
         self._limit_bytes = limit_bytes
 
     def model(self, xml: str) -> Any:
-        """Return the `mujoco.MjModel` of `xml`. A file that cannot be read is replaced."""
+        """Return the `mujoco.MjModel` of `xml`. A file that is damaged is replaced.
+
+        Where the folder cannot be written, the scene is compiled here.
+        """
         import mujoco
 
         if self._folder is None:
             return mujoco.MjModel.from_xml_string(xml)
-        path = self._folder / f"{scene_key(xml)}{SUFFIX}"
-        if path.is_file():
-            try:
-                model = mujoco.MjModel.from_binary_path(str(path))
-            except ValueError:
-                path.unlink(missing_ok=True)
-            else:
-                _touch(path)
-                return model
-        self._compile(xml, path)
+        key = scene_key(xml)
+        try:
+            path = self._found(key) or self._compile(xml, key)
+        except OSError as error:
+            _LOG.warning("compiled scenes cannot be kept in %s: %s", self._folder, error.strerror)
+            return mujoco.MjModel.from_xml_string(xml)
         return mujoco.MjModel.from_binary_path(str(path))
 
     def files(self) -> list[Path]:
@@ -87,10 +92,34 @@ class ModelCache:
         for path in (*self.files(), *leftovers):
             path.unlink(missing_ok=True)
 
-    def _compile(self, xml: str, path: Path) -> None:
+    def _found(self, key: str) -> Path | None:
+        """Return a scene's file, if there is one that is as it was written."""
+        assert self._folder is not None
+        for path in self._folder.glob(f"{key}-*{SUFFIX}"):
+            try:
+                if path == self._place(key, path):
+                    _touch(path)
+                    return path
+            except FileNotFoundError:  # another process made room
+                continue
+            _LOG.warning("%s was damaged and is made anew", path)
+            path.unlink(missing_ok=True)
+        return None
+
+    def _place(self, key: str, file: Path) -> Path:
+        """Return where a scene's file belongs."""
+        assert self._folder is not None
+        with file.open("rb") as content:
+            digest = hashlib.file_digest(
+                content, lambda: hashlib.blake2b(key.encode(), digest_size=16)
+            )
+        return self._folder / f"{key}-{digest.hexdigest()}{SUFFIX}"
+
+    def _compile(self, xml: str, key: str) -> Path:
         """Compile in a process of its own: MuJoCo keeps half a gigabyte of what it read."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(suffix=f"{SUFFIX}.part", dir=path.parent)
+        assert self._folder is not None
+        self._folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(suffix=f"{SUFFIX}.part", dir=self._folder)
         os.close(handle)
         part = Path(name)
         try:
@@ -98,10 +127,12 @@ class ModelCache:
             done = subprocess.run(command, input=xml, text=True, capture_output=True, check=False)
             if done.returncode:
                 raise RuntimeError(f"MuJoCo cannot compile the scene: {done.stderr.strip()}")
+            path = self._place(key, part)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
         self._shrink()
+        return path
 
     def _shrink(self) -> None:
         sizes = {}
@@ -175,5 +206,5 @@ def _mentioned_files(xml: str) -> set[str]:
 def _touch(path: Path) -> None:
     try:
         os.utime(path)
-    except FileNotFoundError:  # another process made room; the model is loaded already
+    except PermissionError:  # somebody else's folder, which may be read
         pass

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ from vlabench import (
 )
 from vlabench.errors import PolicyHangError
 from vlabench.runners import awake
+from vlabench.runners.queue import WorkQueue
+from vlabench.runners.slot import file_stem
 
 SUITE = load_suite("point-reach")
 PLAN = make_plan(SUITE, episodes=8)
@@ -202,6 +205,278 @@ def test_actions_of_a_wrong_shape_are_errors_that_say_both_shapes(
         # Two episodes that wait at the same time are asked for together.
         said = rf"shape {re.escape(str(list(shape)))}, expected \[[12], H >= 1, 1\]"
         assert re.search(said, str(record.error))
+
+
+class _Answering(_RandomPolicy):
+    """Makes something of the random policy's answer in the episode left#2, alone or in a batch."""
+
+    def __init__(self, change: Any) -> None:
+        super().__init__()
+        self._change = change
+
+    def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Decision:
+        decision = super().act(slots, observations)
+        here = LEFT_2 in [self.keys[slot] for slot in slots]
+        return self._change(decision) if here else decision
+
+
+def _words(decision: Decision) -> Any:
+    return np.full(decision.actions.shape, "1")
+
+
+BAD_ANSWERS = {
+    "nothing": (lambda d: None, "NoneType"),
+    "words": (lambda d: replace(d, actions=_words(d)), "actions of <U1, expected numbers"),
+    "things": (lambda d: replace(d, actions=d.actions.astype(object)), "actions of object"),
+    "complex": (lambda d: replace(d, actions=d.actions.astype(complex)), "actions of complex128"),
+    "no end": (
+        lambda d: replace(d, actions=np.broadcast_to(np.float32(0), (len(d.actions), 10**11, 1))),
+        "actions of shape",
+    ),
+    "too large": (lambda d: replace(d, actions=d.actions + 1e300), "non-finite action"),
+    "no sample": (lambda d: replace(d, num_samples=0), "num_samples is 0, expected"),
+    "fewer": (lambda d: replace(d, num_samples=-5), "num_samples is -5, expected"),
+    "half": (lambda d: replace(d, num_samples=1.5), "num_samples is 1.5, expected"),
+    "many": (lambda d: replace(d, num_samples=10**30), f"num_samples is {10**30}, expected"),
+    "negative": (lambda d: replace(d, flops=-1.0), "flops is -1.0, expected"),
+    "nan": (lambda d: replace(d, flops=float("nan")), "flops is nan, expected"),
+    "inf": (lambda d: replace(d, flops=np.float32("inf")), "flops is np.float32(inf), expected"),
+    "huge": (lambda d: replace(d, flops=1e300), "flops is 1e+300, expected"),
+    "text": (lambda d: replace(d, flops="7"), "flops is '7', expected"),
+}
+
+
+@pytest.mark.parametrize("runner", [SerialRunner(), ProcessRunner(3)], ids=["serial", "processes"])
+@pytest.mark.parametrize("answer", BAD_ANSWERS)
+def test_an_answer_that_no_record_can_hold_costs_its_episode(
+    runner: Any, answer: str, reference: Any
+) -> None:
+    change, message = BAD_ANSWERS[answer]
+    records = run(runner, policy=_Answering(change))
+    assert_only(LEFT_2, records, reference, message)
+
+
+@pytest.mark.parametrize("runner", [SerialRunner(), ProcessRunner(3)], ids=["serial", "processes"])
+def test_numbers_of_numpy_are_recorded_as_numbers(runner: Any, reference: Any) -> None:
+    answer = _Answering(lambda d: replace(d, num_samples=np.int64(3), flops=np.float32(0.5)))
+    answer.keys = _Always()  # type: ignore[assignment] - every slot holds that episode
+    records = run(runner, policy=answer)
+    assert {r.samples - 3 * r.decisions for r in records.values()} == {0}
+    assert {r.flops for r in records.values()} == {0.5 * r.decisions for r in records.values()}
+    for record in records.values():
+        assert (type(record.samples), type(record.flops)) == (int, float)
+
+
+class _Always(dict[int, str]):
+    def __getitem__(self, slot: int) -> str:
+        return LEFT_2
+
+
+def _raise(error: BaseException) -> Any:
+    raise error
+
+
+QUITTING: dict[str, tuple[Any, str]] = {
+    "SystemExit": (lambda: sys.exit(0), "SystemExit: 0"),
+    "GeneratorExit": (lambda: _raise(GeneratorExit()), "GeneratorExit"),
+    "BaseException": (lambda: _raise(BaseException("so")), "BaseException: so"),
+    "os._exit": (lambda: os._exit(0), "os._exit(0)"),
+}
+
+
+@pytest.mark.parametrize("runner", [SerialRunner(), ProcessRunner(3)], ids=["serial", "processes"])
+@pytest.mark.parametrize("way", QUITTING)
+@pytest.mark.parametrize("where", ["reset", "act"])
+def test_a_policy_that_quits_costs_its_episode_and_not_the_run(
+    runner: Any, way: str, where: str, reference: Any
+) -> None:
+    quit_, message = QUITTING[way]
+
+    class Quitting(_RandomPolicy):
+        def reset(self, slot: int, episode: EpisodeSpec) -> None:
+            super().reset(slot, episode)
+            if where == "reset" and episode.key == LEFT_2:
+                quit_()
+
+        def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Decision:
+            decision = super().act(slots, observations)
+            if where == "act" and LEFT_2 in [self.keys[slot] for slot in slots]:
+                quit_()
+            return decision
+
+    assert_only(LEFT_2, run(runner, policy=Quitting()), reference, message)
+
+
+@pytest.mark.parametrize("where", ["reset", "act"])
+def test_an_interrupt_that_a_policy_raises_is_its_error(where: str, reference: Any) -> None:
+    class Interrupting(_RandomPolicy):
+        def reset(self, slot: int, episode: EpisodeSpec) -> None:
+            super().reset(slot, episode)
+            if where == "reset" and episode.key == LEFT_2:
+                raise KeyboardInterrupt
+
+        def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Decision:
+            decision = super().act(slots, observations)
+            if where == "act" and LEFT_2 in [self.keys[slot] for slot in slots]:
+                raise KeyboardInterrupt
+            return decision
+
+    records = run(ProcessRunner(2), policy=Interrupting())
+    assert_only(LEFT_2, records, reference, "it raised KeyboardInterrupt")
+
+
+def test_a_policy_that_forks_and_moves_leaves_no_second_run_and_no_other_folder(
+    reference: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    children: list[int] = []
+
+    class Moving(_RandomPolicy):
+        def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Decision:
+            os.chdir("elsewhere")
+            if not children and (child := os.fork()):
+                children.append(child)
+            return super().act(slots, observations)
+
+    runner = ProcessRunner(2)
+    assert timeless(run(runner, policy=Moving())) == reference
+    assert Path.cwd() == tmp_path
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 1, "the child came back"
+
+
+@pytest.mark.parametrize(
+    ("runner", "error"),
+    [
+        (SerialRunner(), SystemExit(0)),  # an interrupt would be the user's
+        (ProcessRunner(1), SystemExit(0)),
+        (ProcessRunner(1), KeyboardInterrupt()),
+    ],
+)
+def test_a_simulator_that_quits_costs_its_episode(
+    runner: Any, error: BaseException, reference: Any
+) -> None:
+    def quit_() -> None:
+        raise error
+
+    records = run(runner, suite=_suite_whose_step(quit_))
+    assert_only(LEFT_2, records, reference, type(error).__name__)
+    assert "Traceback" in str(records[LEFT_2].error), "its process has lived on"
+
+
+def test_a_long_error_keeps_its_beginning_and_its_end(reference: Any) -> None:
+    suite = _suite_whose_step(lambda: _raise(ValueError("x" * 1_000_000 + " the end")))
+    records = run(ProcessRunner(1), suite=suite)
+    assert_only(LEFT_2, records, reference, "characters left out")
+    error = str(records[LEFT_2].error)
+    assert error.startswith("Traceback")
+    assert error.endswith(" the end\n")
+    assert len(error) < 21_000
+
+
+def test_a_policy_whose_reset_hangs_ends_the_run_and_says_which_episode() -> None:
+    class Hanging(_RandomPolicy):
+        def reset(self, slot: int, episode: EpisodeSpec) -> None:
+            if episode.key == LEFT_2:
+                time.sleep(30)
+            super().reset(slot, episode)
+
+    seen: list[EpisodeRecord] = []
+    records = ProcessRunner(1, watchdog_seconds=2.0).run(stage_of(), Hanging(), PLAN.episodes)
+    with pytest.raises(PolicyHangError, match="did not answer within 2 s"):
+        seen.extend(records)
+    assert [r.episode.key for r in seen if r.outcome is Outcome.ERROR] == [LEFT_2]
+    assert seen[-1].seconds == type(seen[-1].seconds)(), "no time that was not measured"
+
+
+class _Watched:
+    """A suite whose scenes say in files when they are built and closed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def suite(self, break_it: Any = None) -> Suite:
+        inner = (_suite_whose_step(break_it) if break_it else SUITE).make_env
+        folder = str(self.folder)
+
+        def make_env(task: Any, protocol: Any, wants: Any) -> Any:
+            import tempfile
+
+            env = inner(task, protocol, wants)
+            tempfile.mkstemp(dir=folder, prefix="built-")
+
+            def close() -> None:
+                tempfile.mkstemp(dir=folder, prefix="closed-")
+
+            env.close = close
+            return env
+
+        return replace(SUITE, make_env=make_env)
+
+    def count(self, what: str) -> int:
+        return len(list(self.folder.glob(f"{what}-*")))
+
+
+@pytest.mark.parametrize("runner", [SerialRunner(), ProcessRunner(1)], ids=["serial", "processes"])
+@pytest.mark.parametrize("breaks", [False, True])
+def test_every_scene_is_closed_when_its_task_is_done_when_it_breaks_and_at_the_end(
+    runner: Any, breaks: bool, tmp_path: Path
+) -> None:
+    watched = _Watched(tmp_path)
+    records = runner.run(
+        stage_of(watched.suite((lambda: 1 / 0) if breaks else None)),
+        load_policy("random", SUITE),
+        PLAN.episodes,
+    )
+    for done, _ in enumerate(records, start=1):
+        if done == len(PLAN.episodes) // 2 + 1:  # an episode of the other task has ended
+            assert watched.count("closed") == 1 + breaks
+    assert watched.count("built") == 2 + breaks
+    assert watched.count("closed") == watched.count("built")
+
+
+@pytest.mark.parametrize("runner", [SerialRunner(), ProcessRunner(1)], ids=["serial", "processes"])
+def test_a_scene_that_cannot_be_closed_costs_no_episode(runner: Any, reference: Any) -> None:
+    def make_env(task: Any, protocol: Any, wants: Any) -> Any:
+        env = SUITE.make_env(task, protocol, wants)
+        env.close = lambda: sys.exit("not closed")  # type: ignore[method-assign]
+        return env
+
+    assert timeless(run(runner, suite=replace(SUITE, make_env=make_env))) == reference
+
+
+@pytest.mark.parametrize("runner", [SerialRunner(), ProcessRunner(2)], ids=["serial", "processes"])
+@pytest.mark.parametrize("shown", ["a state of another size", "no picture"])
+def test_a_scene_that_shows_something_else_than_was_asked_for_costs_its_episodes(
+    runner: Any, shown: str
+) -> None:
+    class Looking(_RandomPolicy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.observation = SUITE.protocol().observation
+
+    def make_env(task: Any, protocol: Any, wants: Any) -> Any:
+        from dataclasses import replace
+
+        import numpy as np
+
+        env = SUITE.make_env(task, protocol, wants)
+        observe = env.observe
+
+        def other() -> Observation:
+            if shown == "no picture":
+                return replace(observe(), images={})
+            return replace(observe(), state=np.zeros(3, dtype=np.float32))
+
+        env.observe = other  # type: ignore[method-assign]
+        return env
+
+    policy, suite = Looking(), replace(SUITE, make_env=make_env)
+    stage = Stage(suite=suite, protocol=suite.protocol(), wants=policy.observation)
+    records = list(runner.run(stage, policy, PLAN.episodes[:2]))
+    said = "no picture 'front' of shape" if shown == "no picture" else r"shape \[3\], not \[1\]"
+    assert len(records) == 2
+    assert all(re.search(said, str(record.error)) for record in records)
 
 
 def _suite_whose_step(break_it: Any) -> Suite:
@@ -415,6 +690,45 @@ def test_a_suite_that_cannot_be_imported_by_name_runs_in_workers() -> None:
     assert set(run(ProcessRunner(1), suite=suite, episodes=plan.episodes)) == {
         episode.key for episode in plan.episodes
     }
+
+
+UNSAFE = """
+from vlabench import ProcessRunner, Stage, load_policy, load_suite, make_plan
+from vlabench.errors import SimulatorError
+
+suite = load_suite("point-reach")
+policy = load_policy("random", suite)
+stage = Stage(suite=suite, protocol=suite.protocol(), wants=policy.observation)
+try:
+    print(list(ProcessRunner(2).run(stage, policy, make_plan(suite, episodes=3).episodes)))
+except SimulatorError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("way", ["from standard input", "not safe to import"])
+def test_a_program_that_workers_cannot_import_is_refused_before_the_first_episode(
+    way: str, tmp_path: Path
+) -> None:
+    (tmp_path / "program.py").write_text(UNSAFE)
+    command = [sys.executable, "-" if way == "from standard input" else "program.py"]
+    done = subprocess.run(
+        command, input=UNSAFE, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("worker processes cannot start (exit status 1). They import the")
+
+
+def test_an_episodes_file_has_a_name_that_file_systems_take() -> None:
+    episode = replace(PLAN.episodes[0], init_index=12)
+    assert file_stem(episode) == "point-reach-left-12"
+    long = {file_stem(replace(episode, task_id="suite/" + "é" * 5000 + end)) for end in "ab"}
+    assert len(long) == 2
+    assert all(len(name.encode()) < 100 for name in long)
+
+
+def test_an_empty_queue_says_so() -> None:
+    with pytest.raises(IndexError, match="no episodes are left"):
+        WorkQueue((), SUITE.protocol()).take("", ())
 
 
 def test_memory_is_that_of_the_process_that_simulated_and_not_of_its_parent() -> None:
