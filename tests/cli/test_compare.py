@@ -18,11 +18,12 @@ def vlabench(*arguments: str | Path) -> Result:
 
 
 def altered(source: Path, path: Path, policy: str, outcomes: dict[str, str], every: int) -> Path:
-    """A copy of a run in which every so many episodes came out otherwise."""
+    """A copy of a run in which every so many episodes went another way and came out otherwise."""
     header, *lines = source.read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     for row in rows[::every]:
         row["outcome"] = outcomes.get(row["outcome"], row["outcome"])
+        row["trace"] = row["trace"] and row["trace"] | {"digest": policy[:4].encode().hex() * 4}
         row["error"] = "it broke" if row["outcome"] == "error" else None
     head = {**json.loads(header), "policy_id": policy}
     path.write_text("".join(json.dumps(row) + "\n" for row in [head, *rows]))
@@ -94,9 +95,11 @@ def test_several_files_of_one_name_are_trainings_of_one_method(worse: Path, tmp_
     done = vlabench("compare", f"mine={worse}", f"mine={again}", f"theirs={EXPERT}")
     assert done.exit_code == 0
     first, *rest = done.stdout.splitlines()
-    assert first.startswith("theirs is BETTER than mine by ")
-    assert "initial states, 1 and 2 trainings, p < 0.001" in first
-    assert any("all, trainings like these" in line for line in rest)
+    assert first.startswith("UNDERPOWERED: theirs less mine is 17.")  # two seeds say hardly anything
+    assert "1 and 2 trainings, n = 500 initial states, p = 0." in first
+    assert "about the methods; more trainings would tell more" in first
+    for about in ("trainings like these", "these checkpoints", "new tasks like these"):
+        assert any(f"all, {about}" in line for line in rest)
 
 
 def test_a_folder_is_all_its_runs(worse: Path, tmp_path: Path) -> None:

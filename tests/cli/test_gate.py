@@ -18,6 +18,8 @@ from typer.testing import CliRunner, Result
 
 from vlabench import Decision, EpisodeSpec, Observation, Outcome, Rules, Run, SerialRunner, prepare
 from vlabench.cli import app
+from vlabench.gate.sentences import change
+from vlabench.metrics import Estimate
 from vlabench.metrics.regression import Status, judge_runs, same_trajectories
 from vlabench.plan import make_plan
 from vlabench.policy import Policy
@@ -440,3 +442,30 @@ def test_a_summary_lists_tasks_and_closes_what_it_opens(
     assert "| task | verdict | baseline | candidate | difference |" in text
     low, high = text.split("points \\[")[1].split("\\]")[0].split(", ")
     assert float(low) < float(high)
+
+
+def test_a_difference_is_written_with_both_ends_and_what_it_counts() -> None:
+    estimate = Estimate(value=-0.02, low=-0.041, high=0.001, n=500, method="m", question="q")
+    assert change(estimate, paired=True) == "-2.0 points [-4.1, +0.1], n = 500 pairs"
+    told = "-2.0 points [-4.1, +0.1], n = 500 or more of each, unpaired"
+    assert change(estimate, paired=False) == told
+
+
+def test_a_summary_has_numbers_where_there_are_some(
+    baseline: Path, shaken: Path, tmp_path: Path
+) -> None:
+    rows = []
+    for candidate in (shaken, run(tmp_path, policy="random")):
+        summary = tmp_path / f"{candidate.stem}.md"
+        gate("--baseline", baseline, "--candidate", candidate, "--summary", summary)
+        rows += [line for line in summary.read_text().splitlines() if "| **" in line]
+    assert rows[0].count(" points \\[") == 0  # cells are text, not escaped
+    assert rows[0].count("%") >= 6
+    assert "of 120 episodes" in rows[0]
+    other = tmp_path / "other.jsonl"
+    content = shaken.read_text().replace('"suite_version": 1', '"suite_version": 2')
+    other.write_text(content)
+    summary = tmp_path / "none.md"
+    assert gate("--baseline", baseline, "--candidate", other, "--summary", summary).exit_code == 3
+    (row,) = [line for line in summary.read_text().splitlines() if "| **" in line]
+    assert row.endswith("| - | - | - | - |")
