@@ -1,6 +1,7 @@
 """From two run files to a decision in one command."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,9 @@ def test_several_files_of_one_name_are_trainings_of_one_method(worse: Path, tmp_
     done = vlabench("compare", f"mine={worse}", f"mine={again}", f"theirs={EXPERT}")
     assert done.exit_code == 0
     first, *rest = done.stdout.splitlines()
-    assert first.startswith("UNDERPOWERED: theirs less mine is 17.")  # two seeds say hardly anything
+    assert first.startswith(
+        "UNDERPOWERED: theirs less mine is 17."
+    )  # two seeds say hardly anything
     assert "1 and 2 trainings, n = 500 initial states, p = 0." in first
     assert "about the methods; more trainings would tell more" in first
     for about in ("trainings like these", "these checkpoints", "new tasks like these"):
@@ -177,3 +180,39 @@ def test_show_answers_both_questions_about_a_suite() -> None:
     assert "mean over tasks, new tasks like these: 98.4% [" in text
     shown = json.loads(vlabench("show", EXPERT, "--json").stdout)
     assert set(shown["suite"]) == {"these tasks", "new tasks like these"}
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> tuple[Path, Path]:
+    """Two ingested runs of 150 tasks, one episode each, in two categories; one gains five."""
+    paths = []
+    for name, gained in (("old", 0), ("new", 5)):
+        rows = ["task,success,category"]
+        for task in range(150):
+            success = task % 3 == 0 or (task % 3 == 1 and task < 3 * gained)
+            rows.append(f"t{task},{int(success)},{'camera' if task < 90 else 'light'}")
+        source, path = tmp_path / f"{name}.csv", tmp_path / f"{name}.jsonl"
+        source.write_text("\n".join(rows) + "\n")
+        done = vlabench(
+            "ingest", source, "--out", path, "--policy", name, "--map", "group=category"
+        )
+        assert done.exit_code == 0, done.output
+        paths.append(path)
+    return paths[0], paths[1]
+
+
+def test_of_many_tasks_groups_come_first_and_tasks_on_request(many: tuple[Path, Path]) -> None:
+    done = vlabench("compare", *many)
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines[2:4]] == ["category: camera", "category: light"]
+    assert not any(re.match(r"\S*t\d+ ", line) for line in lines)
+    assert "150 tasks, of which after Holm none alone differs; --tasks lists them" in lines
+    assert len(lines) < 25
+    listed = vlabench("compare", *many, "--tasks").stdout.splitlines()
+    assert sum(bool(re.match(r"\S*t\d+ ", line)) for line in listed) == 150
+    assert [line.split("  ")[0] for line in listed[2:4]] == ["category: camera", "category: light"]
+    found = json.loads(vlabench("compare", *many, "--json").stdout)["comparisons"][0]["evidence"]
+    assert len(found["tasks"]) == 150
+    gained = [t["name"].rpartition("/")[2] for t in found["tasks"] if t["states"]["better"]]
+    assert sorted(gained) == ["t1", "t10", "t13", "t4", "t7"]
