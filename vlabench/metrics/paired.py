@@ -175,8 +175,8 @@ def _plan_obstacles(a: _Side, b: _Side, *, unpaired: bool) -> list[str]:
         return []
     if a.header.plan_digest != b.header.plan_digest:
         return [
-            f"plans differ: {_plan(a.header)} in {a.name}, {_plan(b.header)} in {b.name}; run both "
-            "on one plan, or say --unpaired, which needs more episodes to see as much"
+            f"plans differ: {_differing(a, b)}; run both on one plan, or say --unpaired, which "
+            "needs more episodes to see as much"
         ]
     names = [_run_name(side, run) for side in (a, b) for run in side.runs]
     tables = [run.table for side in (a, b) for run in side.runs]
@@ -207,10 +207,31 @@ def _run_name(side: _Side, run: Results) -> str:
     return side.name if side.trainings == 1 else f"{side.name} ({run.path})"
 
 
+def _differing(a: _Side, b: _Side) -> str:
+    """Say in what two plans differ: in what was asked for, or else in an episode."""
+    plans = [_plan(side.header) for side in (a, b)]
+    if plans[0] != plans[1]:
+        return f"{plans[0]} in {a.name}, {plans[1]} in {b.name}"
+    episodes = [
+        {side.table.key(row): int(seed) for row, seed in enumerate(side.table.seed)}
+        for side in (a, b)
+    ]
+    for (one, other), (name, without) in zip(
+        (episodes, episodes[::-1]), ((a.name, b.name), (b.name, a.name)), strict=True
+    ):
+        if alone := next((key for key in one if key not in other), ""):
+            return f"{alone} is in {name} and not in {without}"
+    seeds = ((key, seed, episodes[1][key]) for key, seed in episodes[0].items())
+    if found := next((each for each in seeds if each[1] != each[2]), None):
+        return f"the seed of {found[0]} is {found[1]} in {a.name}, {found[2]} in {b.name}"
+    return "what is known of the episodes is equal, but another suite planned them"
+
+
 def _plan(header: RunHeader) -> str:
     request = header.request
     repeats = f" x {request.repeats}" if request.repeats > 1 else ""
-    return f"{request.tasks!r}, {request.episodes} states{repeats}, seed {request.seed}"
+    seed = "" if "seed" in header.unknown else f", seed {request.seed}"
+    return f"{request.tasks!r}, {request.episodes} states{repeats}{seed}"
 
 
 def _versions(header: RunHeader) -> str:

@@ -772,3 +772,21 @@ def test_each_training_that_is_not_finished_is_named() -> None:
         "B (one.jsonl) is not finished, 6 of 8 episodes",
         "B (other.jsonl) is not finished, 6 of 8 episodes",
     ]
+
+
+def test_plans_that_were_asked_for_alike_say_which_episode_differs() -> None:
+    one = run("1100")
+    seeds = tuple(
+        replace(r, episode=replace(r.episode, scene_seed=100 + r.episode.init_index))
+        for r in one.episodes
+    )
+    other = run("11001", plan_digest="other")
+    for b, told in (
+        (Run(header=other.header, episodes=seeds), "the seed of s/0#0 is 0 in A, 100 in B"),
+        (other, "s/0#4 is in B and not in A"),
+        (run("110", plan_digest="other"), "s/0#3 is in A and not in B"),
+        (run("1100", plan_digest="other", request=PlanRequest(episodes=9)),
+         r"'\*', 4 states, seed 0 in A, '\*', 9 states, seed 0 in B"),
+    ):  # fmt: skip
+        (reason,) = compare_runs(one, b).reasons
+        assert re.match(f"plans differ: {told}; run both on one plan", reason), reason
