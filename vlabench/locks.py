@@ -1,6 +1,5 @@
 """Locks on files that two processes must not write at once."""
 
-import fcntl
 from contextvars import ContextVar
 from typing import IO, Any
 
@@ -22,6 +21,13 @@ def lock(file: IO[Any], taken: str) -> None:
     """
     if not _wanted.get():
         return
+    try:
+        import fcntl
+    except ImportError as error:  # Windows, where results are read
+        raise RecordError(
+            f"{file.name} cannot be locked on this system; --no-lock goes on without: see to it "
+            "that no other process writes there"
+        ) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -47,3 +47,25 @@ def test_pictures_are_drawn_of_names_without_glyphs_and_nothing_is_said(tmp_path
     assert vlabench("ingest", more, "--out", tmp_path / "more.jsonl", env={}).returncode == 0
     done = vlabench("profile", tmp_path / "more.jsonl", "--out", tmp_path / "p", env={})
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_results_are_read_and_decided_where_unix_modules_are_missing(tmp_path: Path) -> None:
+    """Windows has neither fcntl nor resource; there, a cluster's results are looked at."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nsys.modules['fcntl'] = sys.modules['resource'] = None\n"
+    )
+    env = {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    source = tmp_path / "x.csv"
+    source.write_text("task,episode,success\na,0,1\na,1,0\nb,0,1\nb,1,1\n", "utf-8")
+    runs = [tmp_path / "one.jsonl", tmp_path / "other.jsonl"]
+    for run in runs:
+        done = vlabench("ingest", source, "--policy", run.stem, "--out", run, env=env)
+        assert done.returncode == 0, done.stderr
+    for words in (
+        ("show", *runs),
+        ("compare", *runs),
+        ("gate", "--baseline", runs[0], "--candidate", runs[1], "--margin", "90"),
+        ("report", *runs, "--out", tmp_path / "report", "--formats", "md,csv"),
+    ):
+        done = vlabench(*words, env=env)
+        assert done.returncode == 0, done.stderr

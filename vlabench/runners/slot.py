@@ -1,7 +1,6 @@
 """A slot: one simulator, and the episode that is being run in it."""
 
 import logging
-import resource
 import sys
 import time
 from collections.abc import Generator, Mapping
@@ -200,6 +199,8 @@ def _peak_mb() -> float:
         status = Path("/proc/self/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
     except (OSError, IndexError, ValueError):
+        import resource  # not on Windows, where runs are read
+
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
