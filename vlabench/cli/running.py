@@ -81,6 +81,8 @@ def run(
     margin: deciding.Margin = None,
     max_episodes: deciding.MaxEpisodes = None,
     on_error: deciding.OnErrorOption = None,
+    looks: deciding.LooksOption = None,
+    spending: deciding.SpendingOption = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -102,6 +104,8 @@ def run(
         margin=margin,
         most=max_episodes,
         on_error=on_error,
+        looks=looks,
+        spending=spending,
     )
     count = workers or os.cpu_count() or 1
     evaluation = prepare(
