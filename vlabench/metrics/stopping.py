@@ -89,8 +89,9 @@ def ends(steps: Sequence[Step], judge: Judge, *, nothing: float = 0.0) -> Iterat
     for look, step in enumerate(steps):
         mass = _convolved(mass, step.chances)
         row, column = row + step.row, column + step.column
-        rows, columns = _kept(mass.sum(axis=1), nothing), _kept(mass.sum(axis=0), nothing)
-        mass, row, column = mass[rows, columns], row + rows.start, column + columns.start
+        if nothing:
+            rows, columns = _kept(mass.sum(axis=1), nothing), _kept(mass.sum(axis=0), nothing)
+            mass, row, column = mass[rows, columns], row + rows.start, column + columns.start
         sums = [first + np.arange(n) for first, n in zip((row, column), mass.shape, strict=True)]
         codes = judge(look, *sums)
         if look == len(steps) - 1:
@@ -326,19 +327,25 @@ class Stopped:
 
     def judge(self, look: int, _: Ints, sums: Ints) -> Ints:
         """Say how runs stand by their sum alone."""
-        better, worse, low, high = (int(bound[look]) for bound in self.bounds)
-        codes = np.where((sums >= low) & (sums <= high), SAME, GO_ON)
-        return np.where(sums >= better, BETTER, np.where(sums <= worse, WORSE, codes))[None]
+        first = int(sums[0])
+        better, worse, low, high = (int(bound[look]) - first for bound in self.bounds)
+        codes = np.full((1, len(sums)), GO_ON)
+        codes[0, max(0, low) : max(0, high + 1)] = SAME
+        codes[0, max(0, better) :] = BETTER
+        codes[0, : max(0, worse + 1)] = WORSE
+        return codes
 
     def above(self, truth: float, *, ties: float) -> float:
         """Return the chance that a run ends with a higher estimate, and with part of the ties."""
         chances = profile(self.shares, self.values, truth)
         found = 0.0
         for end in ends(self._steps(chances), self.judge):
-            size = int(self.sizes[end.look])
-            ahead = end.columns * self.states - self.sum * size
             ended = np.where(end.codes == GO_ON, 0.0, end.chances)[0]
-            found += float(ended[ahead > 0].sum() + ties * ended[ahead == 0].sum())
+            tied, left = divmod(self.sum * int(self.sizes[end.look]), self.states)
+            place = tied - int(end.columns[0])
+            found += float(ended[max(0, place + 1) :].sum())
+            if not left and 0 <= place < len(ended):
+                found += ties * float(ended[place])
         return found
 
     def _steps(self, chances: Floats) -> list[Step]:
