@@ -71,7 +71,8 @@ class Way:
         pairs_without: The same, if there is no difference.
         most: Pairs that may be run.
         wrong: Chance of BETTER or WORSE, if there is no difference.
-        as_found: Mean of the effect as found, where it is told from 0; uncorrected.
+        as_found: Mean of the effect as found, uncorrected, where it is told from 0; None where it
+            never is.
     """
 
     name: str
@@ -81,7 +82,7 @@ class Way:
     pairs_without: float
     most: int
     wrong: float
-    as_found: float
+    as_found: float | None
 
 
 def ways(

@@ -192,19 +192,8 @@ def decide(
     """
     counted = _count(a, records, blocks, names=names, rules=rules)
     design = _design(looks, counted, len(blocks), rules)
-    blank = Decision(
-        a=names[0],
-        b=names[1],
-        verdict=Verdict.UNDERPOWERED,
-        settled=counted.ended == len(blocks),
-        reasons=(),
-        margin=rules.margin,
-        design=design.name,
-        planned_looks=tuple(len(blocks[0]) * at for at in looks.at(len(blocks))) if looks else (),
-        size=len(blocks[0]),
-        most=sum(map(len, blocks)),
-        recorded=len(records),
-    )
+    blank = _blank(names, blocks, looks, rules)
+    blank = replace(blank, settled=counted.ended == len(blocks), design=design.name)
     better, worse, same = _asked(counted, design, rules)
     decided = better | worse | same
     made = int(decided.argmax()) + 1 if decided.any() else len(decided)
@@ -215,6 +204,7 @@ def decide(
     found = replace(
         blank,
         looks=made,
+        recorded=len(records),
         seen=_see(counted, design, made, used, rules) if states else None,
         surplus=len(records) - used * blank.size,
     )
@@ -262,6 +252,22 @@ class _Counted:
         """How often each value was seen by each look, `[states, V]`."""
         repeats = self.a.shape[2]
         return _seen_by(self.b.sum(axis=2) - self.a.sum(axis=2) + repeats, 2 * repeats + 1)
+
+
+def _blank(names: tuple[str, str], blocks: Blocks, looks: Looks | None, rules: Rules) -> Decision:
+    """Return the decision before anything has been seen."""
+    size = len(blocks[0])
+    return Decision(
+        a=names[0],
+        b=names[1],
+        verdict=Verdict.UNDERPOWERED,
+        settled=False,
+        reasons=(),
+        margin=rules.margin,
+        planned_looks=tuple(size * at for at in looks.at(len(blocks))) if looks else (),
+        size=size,
+        most=sum(map(len, blocks)),
+    )
 
 
 def _count(

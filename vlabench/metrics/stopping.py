@@ -11,7 +11,6 @@ Biometrika 77:875-892).
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,14 +142,14 @@ class Course:
         worse: Chance of WORSE.
         same: Chance of EQUIVALENT.
         pairs: How many are run on average.
-        as_found: Mean of the difference as found, where BETTER is said; NaN where it never is.
+        as_found: Mean of the difference as found, where BETTER is said; None where it never is.
     """
 
     better: float
     worse: float
     same: float
     pairs: float
-    as_found: float
+    as_found: float | None
 
 
 def course(design: Design, gained: float, lost: float, *, rules: Rules) -> Course:
@@ -178,7 +177,7 @@ def course(design: Design, gained: float, lost: float, *, rules: Rules) -> Cours
         worse=float(chances[WORSE]),
         same=float(chances[SAME]),
         pairs=pairs,
-        as_found=sums / better if better else nan,
+        as_found=sums / better if better else None,
     )
 
 

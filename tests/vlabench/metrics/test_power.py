@@ -114,6 +114,7 @@ def test_designs_that_stop_early_stand_beside_the_fixed_one() -> None:
     assert fleming.power > pocock.power > valid.power > 0.5
     assert fixed.pairs > fleming.pairs > pocock.pairs
     assert all(way.wrong <= 0.05 for way in (fixed, fleming, pocock, valid))
+    assert fleming.as_found is not None
     assert fleming.as_found > 0.06  # which is what the correction is for
 
 
