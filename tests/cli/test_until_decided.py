@@ -1,6 +1,7 @@
 """`vlabench run --until-decided` stops when it is decided, whatever the workers do."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -61,25 +62,88 @@ def test_the_first_line_is_the_verdict_and_the_rest_says_what_it_took(
     assert better.returncode == 0, better.stderr
     first, *rest = better.stdout.splitlines()
     assert " is BETTER than " in first
-    assert "of at most 200 pairs" in first
+    assert "of at most 200 pairs, about these policies" in first
+    assert re.search(
+        r"by \d+\.\d points \[.*\], corrected for stopping \(\d+\.\d as found\), n =", first
+    )
     text = "\n".join(rest)
-    assert "decided by: betting confidence sequence 95%, difference in success" in text
+    assert "decided by: betting confidence sequence 95%, " in text
+    assert " as found, difference in success on these tasks" in text
     assert "of the plan's 200 pairs; a comparison of fixed size takes all 200" in text
     assert "`vlabench compare` takes whole runs only" in text
     assert "less point-reach-expert" in better.stderr  # the running interval
     assert 16 <= len(read_run(folder / "b.jsonl").episodes) < 150
 
 
-def test_any_number_of_workers_decides_the_same(
-    folder: Path, better: subprocess.CompletedProcess[str]
-) -> None:
-    command = [*RUN, *FAST, *UNTIL, "--json"]
-    one = vlabench(*command, "--out", "b.jsonl", "--workers", "1", cwd=folder)
-    three = vlabench(*command, "--out", "three.jsonl", "--workers", "3", cwd=folder)
+PLANNED = {
+    "always valid": [],
+    "five looks": ["--looks", "5"],
+    "four looks": ["--looks", "4", "--spending", "pocock"],
+}
+
+
+@pytest.mark.parametrize("looks", PLANNED)
+def test_any_number_of_workers_decides_the_same(looks: str, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").symlink_to(folder / "a.jsonl")
+    command = [*RUN, *FAST, *UNTIL, *PLANNED[looks], "--json"]
+    one, three = (
+        vlabench(*command, "--out", f"{name}.jsonl", "--workers", name[-1], cwd=tmp_path)
+        for name in ("by1", "by3")
+    )
     found = verdict(three)
-    assert found["sentence"].startswith("point-reach-expert (three) is BETTER than ")
-    same = json.loads(json.dumps(found).replace("(three)", "(b)"))
+    assert found["sentence"].startswith("point-reach-expert (by3) is BETTER than ")
+    same = json.loads(json.dumps(found).replace("(by3)", "(by1)"))
     assert verdict(one) == same
+
+
+def test_planned_looks_are_named_and_come_after_equal_parts_of_the_plan(folder: Path) -> None:
+    command = [*RUN, *FAST, *UNTIL, "--looks", "5", "--out", "five.jsonl", "--workers", "2"]
+    done = vlabench(*command, "--quiet", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    first, *rest = done.stdout.splitlines()
+    assert " is BETTER than " in first
+    text = "\n".join(rest)
+    assert "the sign test rejects at this look's level" in text
+    assert (
+        "decided by: repeated confidence interval 95%, stratified Tango at 3.357 standard" in text
+    )
+    assert "5 looks, O'Brien-Fleming-type spending" in text
+    assert "look 2 of 5, which come after 40, 80, 120, 160, 200 pairs" in text
+    found = verdict(vlabench(*command, "--json", cwd=folder))
+    assert (found["design"], found["planned_looks"]) == ("obrien-fleming", [40, 80, 120, 160, 200])
+    assert (found["looks"], found["seen"]["difference"]["n"]) == (2, 80)
+    assert found["subject"] == "these policies"
+    assert found["seen"]["corrected"]["low"] > 0
+
+
+def test_a_bounded_plan_has_its_looks_in_what_may_be_run(folder: Path) -> None:
+    done = vlabench(
+        *RUN, "--set", "speed=0.50", *UNTIL, "--looks", "2", "--max-episodes", "41",
+        "--out", "bounded.jsonl", "--quiet", cwd=folder,
+    )  # fmt: skip
+    first, *rest = done.stdout.splitlines()
+    assert first.startswith("UNDERPOWERED: ")
+    assert ", corrected for stopping (0.0 as found), n = 40 of at most 40 pairs" in first
+    assert "look 2 of 2, which come after 20, 40 pairs" in "\n".join(rest)
+
+
+def test_an_episode_that_went_one_way_and_came_out_in_two_is_named(
+    folder: Path, tmp_path: Path
+) -> None:
+    a = tmp_path / "a.jsonl"
+    header, *lines = (folder / "a.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    for row in rows:
+        row["outcome"] = {"success": "failure", "failure": "success"}[row["outcome"]]
+        row["progress"] = 1.0 if row["outcome"] == "success" else 0.5
+    a.write_text("".join(f"{line}\n" for line in [header, *map(json.dumps, rows)]))
+    done = vlabench(
+        *RUN, *SLOW, "--against", str(a), "--until-decided", "--out", str(tmp_path / "b.jsonl"),
+        "--workers", "1", "--quiet", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert " are NOT COMPARABLE: point-reach/" in done.stdout
+    assert " went the same way, to the last bit, in point-reach-expert (a) and in " in done.stdout
 
 
 def test_the_same_command_again_runs_nothing_and_says_the_same(
@@ -184,6 +248,12 @@ def test_an_error_stops_the_run_until_somebody_says_what_it_counts_as(
         ([*UNTIL, "--max-episodes", "0"], "--max-episodes"),
         ([*UNTIL, "--max-episodes", "1"], "--max-episodes 1 is too few for a single look"),
         ([*UNTIL, "--out", "a.jsonl"], "choose another --out"),
+        (["--looks", "5"], "--looks without --until-decided"),
+        ([*UNTIL, "--spending", "pocock"], "--spending without --looks says nothing"),
+        ([*UNTIL, "--looks", "5", "--spending", "x"], "--spending"),
+        ([*UNTIL, "--looks", "1"], "--looks"),
+        ([*UNTIL, "--looks", "101"], "--looks 101 is more than there are blocks"),
+        ([*UNTIL, "--looks", "5", "--max-episodes", "8"], "expected 2 to 4"),
     ],
 )
 def test_what_makes_no_sense_gets_a_clear_error(

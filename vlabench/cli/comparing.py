@@ -10,6 +10,8 @@ import typer
 from vlabench.cli.options import Json, Margin, OnErrorOption, Unpaired, rules_of
 
 if TYPE_CHECKING:
+    from vlabench.metrics import Rules
+    from vlabench.metrics.power import Question, Way
     from vlabench.table import Results
 
 Runs = Annotated[
@@ -45,6 +47,17 @@ Episodes = Annotated[
         min=1,
         help="Say which gain so many pairs show, too.",
         metavar="N",
+        show_default=False,
+    ),
+]
+LooksOption = Annotated[
+    int | None,
+    typer.Option(
+        "--looks",
+        min=2,
+        help="Say what stopping early gains and costs, with so many looks and with one after every "
+        "pair; at most --episodes pairs.",
+        metavar="K",
         show_default=False,
     ),
 ]
@@ -117,9 +130,14 @@ def power(
     discordance: Discordance = None,
     chance: PowerOption = 80.0,
     episodes: Episodes = None,
+    looks: LooksOption = None,
+    margin: Margin = 3.0,
     as_json: Json = False,
 ) -> None:
-    """Say how many episodes a comparison needs, with and without pairs."""
+    """Say how many episodes a comparison needs, with and without pairs, and with looks before.
+
+    vlabench power --rate 85 --effect 5 --looks 5
+    """
     from vlabench.cli.verdicts import print_power
     from vlabench.metrics.power import Question
 
@@ -131,7 +149,18 @@ def power(
         discordance=None if discordance is None else discordance / 100,
         power=chance / 100,
     )
-    print_power(question, episodes, as_json=as_json)
+    rules = rules_of(margin, False, "raise")
+    looked = _looked(question, looks, episodes, rules) if looks else ()
+    print_power(question, episodes, looked=looked, as_json=as_json)
+
+
+def _looked(question: "Question", looks: int, pairs: int | None, rules: "Rules") -> "Sequence[Way]":
+    from vlabench.metrics.power import ways
+
+    try:
+        return ways(question, looks=looks, pairs=pairs, rules=rules)
+    except ValueError as error:
+        raise typer.BadParameter(f"--looks {looks} is impossible: {error}") from error
 
 
 def _refuse_shares(**options: float | None) -> None:

@@ -1,24 +1,27 @@
 """`vlabench run --until-decided`: run against a finished run, and stop when it is decided."""
 
-import json
 import os
 import sys
 import time
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from vlabench.cli.options import rules_of
+from vlabench.cli.output import print_json
 from vlabench.errors import RecordError
 
 if TYPE_CHECKING:
     from vlabench.episode import EpisodeSpec
     from vlabench.evaluation import Evaluation
     from vlabench.metrics import Estimate, OnError, Rules
+    from vlabench.metrics.designs import Looks
     from vlabench.metrics.sequential import Decision, Seen
+    from vlabench.metrics.spending import Spending
     from vlabench.record import EpisodeRecord, Run
     from vlabench.runners.blocks import BlockRunner
 
@@ -58,6 +61,26 @@ MaxEpisodes = Annotated[
         show_default=False,
     ),
 ]
+LooksOption = Annotated[
+    int | None,
+    typer.Option(
+        "--looks",
+        min=2,
+        help="With --until-decided: look so many times, after equal parts of the plan; sharper "
+        "where the answer comes late. [default: after every block]",
+        metavar="K",
+        show_default=False,
+    ),
+]
+SpendingOption = Annotated[
+    Literal["obrien-fleming", "pocock"] | None,
+    typer.Option(
+        "--spending",
+        help="With --looks: how much of the 5 % error each look may spend; pocock spends more of "
+        "it early. [default: obrien-fleming]",
+        show_default=False,
+    ),
+]
 OnErrorOption = Annotated[
     Literal["raise", "exclude", "as-failure"] | None,
     typer.Option(
@@ -82,12 +105,14 @@ class Question:
         reference: The run on it.
         rules: Margin, and what errors count as.
         most: Episodes that may be run; the plan when None.
+        looks: When is looked; after every block when None.
     """
 
     path: Path
     reference: "Run"
     rules: "Rules"
     most: int | None
+    looks: "Looks | None"
 
 
 def question_of(
@@ -97,12 +122,15 @@ def question_of(
     margin: float | None,
     most: int | None,
     on_error: "OnError | None",
+    looks: int | None,
+    spending: "Spending | None",
 ) -> Question | None:
     """Return what is asked, None without `--until-decided`; refuse options that do not go together.
 
     Raises:
         RecordError: If the reference cannot be read.
     """
+    from vlabench.metrics.designs import Looks
     from vlabench.store import read_run
 
     options = {
@@ -110,6 +138,8 @@ def question_of(
         "--margin": margin,
         "--max-episodes": most,
         "--on-error": on_error,
+        "--looks": looks,
+        "--spending": spending,
     }
     given = [name for name, value in options.items() if value is not None]
     if not until_decided:
@@ -118,8 +148,15 @@ def question_of(
         return None
     if against is None:
         raise typer.BadParameter("--until-decided needs a run to decide against: --against RUN")
+    if spending and not looks:
+        raise typer.BadParameter(
+            "--spending without --looks says nothing; without --looks any look is valid"
+        )
     rules = rules_of(_MARGIN if margin is None else margin, False, on_error or "raise")
-    return Question(path=against, reference=read_run(against), rules=rules, most=most)
+    planned = Looks(count=looks, spending=spending or "obrien-fleming") if looks else None
+    return Question(
+        path=against, reference=read_run(against), rules=rules, most=most, looks=planned
+    )
 
 
 def run_until_decided(
@@ -149,22 +186,25 @@ def run_until_decided(
     if refused.verdict is Verdict.NOT_COMPARABLE:
         _print(refuse(refused), path, len(plan.episodes), as_json=as_json)
         sys.exit(2)
-    blocks = _first_blocks(interleave(plan), question.most)
+    blocks = _first_blocks(interleave(plan), question)
     # The header stays that of the whole plan, which another command may finish.
     bounded = replace(plan, episodes=tuple(episode for block in blocks for episode in block))
     evaluation = replace(evaluation, plan=bounded)
     runner = BlockRunner(blocks, workers, watchdog_seconds=watchdog)
+    ask = partial(
+        decide, question.reference,
+        blocks=blocks, names=names, rules=question.rules, looks=question.looks,
+    )  # fmt: skip
     watch = _Watch(
-        ask=lambda records: decide(
-            question.reference, records, blocks, names=names, rules=question.rules
-        ),
+        ask=ask,
         blocks=blocks,
         retry_errors=retry_errors,
         quiet=quiet or as_json,
     )
     records = evaluation.run(runner, path, retry_errors=retry_errors, max_errors=max_errors)
     hang = follow_to_end(evaluation, watch.over(records, runner), path, quiet=quiet or as_json)
-    decision = replace(watch.ask(read_run(path).episodes), notes=refused.notes)
+    decision = ask(read_run(path).episodes, correct=True)
+    decision = replace(decision, notes=refused.notes, subject=refused.subject)
     _print(decision, path, len(plan.episodes), as_json=as_json)
     _leave(decision, hang=hang)
 
@@ -214,12 +254,14 @@ class _Watch:
         return all(episode.key in self.known for episode in block)
 
     def _say(self, decision: "Decision") -> None:
+        from vlabench.metrics.wording import points_text
+
         now = time.monotonic()
         if self.quiet or not (decision.settled or now - self.said > _SAY_SECONDS):
             return
         self.said = now
         if decision.seen is not None:
-            text = f"{decision.b} less {decision.a} is {_points(decision.seen.difference)}"
+            text = f"{decision.b} less {decision.a} is {points_text(decision.seen.difference)}"
             print(f"{_pairs(decision)}: {text}", file=sys.stderr, flush=True)
 
 
@@ -230,17 +272,17 @@ def sentence(d: "Decision") -> str:
     if d.verdict is Verdict.NOT_COMPARABLE or d.seen is None:
         between = f"{d.b} and {d.a} are " if d.verdict is Verdict.NOT_COMPARABLE else ""
         return f"{between}{d.verdict}: {'; '.join(d.reasons)}"
-    difference, n = d.seen.difference, _pairs(d)
-    margin = f"{100 * d.margin:g} points"
+    sure, margin = f"{_pairs(d)}, about {d.subject}", f"{100 * d.margin:g} points"
+    found = _shown(d.seen)
     if d.verdict is Verdict.BETTER:
-        return f"{d.b} is BETTER than {d.a} by {_points(difference)}, {n}"
+        return f"{d.b} is BETTER than {d.a} by {found}, {sure}"
     if d.verdict is Verdict.WORSE:
-        return f"{d.b} is WORSE than {d.a} by {_points(difference, sign=-1)}, {n}"
+        return f"{d.b} is WORSE than {d.a} by {_shown(d.seen, sign=-1)}, {sure}"
     if d.verdict is Verdict.EQUIVALENT:
-        return f"{d.b} is EQUIVALENT to {d.a} within {margin}: {_points(difference)}, {n}"
+        return f"{d.b} is EQUIVALENT to {d.a} within {margin}: {found}, {sure}"
     return (
-        f"UNDERPOWERED: {d.b} less {d.a} is {_points(difference)}, {n}; neither a difference nor "
-        f"that it is within {margin} is shown"
+        f"UNDERPOWERED: {d.b} less {d.a} is {found}, {sure}; neither a difference nor that it is "
+        f"within {margin} is shown"
     )
 
 
@@ -260,18 +302,22 @@ def _names(evaluation: "Evaluation", question: Question, path: Path) -> tuple[st
 
 
 def _first_blocks(
-    blocks: "tuple[tuple[EpisodeSpec, ...], ...]", most: int | None
+    blocks: "tuple[tuple[EpisodeSpec, ...], ...]", question: Question
 ) -> "tuple[tuple[EpisodeSpec, ...], ...]":
-    """Return as many blocks as fit into `most` episodes."""
-    size = len(blocks[0])
-    if most is None:
-        return blocks
-    if most < size:
+    """Return as many blocks as may be run; refuse more looks than those."""
+    size, most = len(blocks[0]), question.most
+    if most is not None and most < size:
         raise typer.BadParameter(
             f"--max-episodes {most} is too few for a single look, which takes one initial state of "
             f"every task: {size} episodes"
         )
-    return blocks[: most // size]
+    blocks = blocks[: None if most is None else most // size]
+    if question.looks and question.looks.count > len(blocks):
+        raise typer.BadParameter(
+            f"--looks {question.looks.count} is more than there are blocks, one initial state of "
+            f"every task each: expected 2 to {len(blocks)}"
+        )
+    return blocks
 
 
 def _leave(decision: "Decision", *, hang: bool) -> None:
@@ -299,7 +345,7 @@ def _print(decision: "Decision", path: Path, planned: int, *, as_json: bool) -> 
     said = sentence(decision)
     if as_json:
         content = {"sentence": said, **asdict(decision), "planned": planned, "path": str(path)}
-        print(json.dumps(content, indent=1))
+        print_json(content)
         return
     lines = [said]
     if decision.seen is not None:
@@ -313,6 +359,8 @@ def _print(decision: "Decision", path: Path, planned: int, *, as_json: bool) -> 
 
 
 def _explanations(d: "Decision", seen: "Seen", planned: int) -> list[str]:
+    from vlabench.metrics.wording import points_text
+
     pairs, difference = seen.pairs, seen.difference
     lines = [
         f"A = {d.a}: {_rate(seen.rate_a)}",
@@ -320,8 +368,9 @@ def _explanations(d: "Decision", seen: "Seen", planned: int) -> list[str]:
         f"pairs: {pairs.both} both, {pairs.only_a} A alone, {pairs.only_b} B alone, "
         f"{pairs.neither} neither",
         f"{d.verdict}: {'; '.join(d.reasons)}",
-        f"decided by: {difference.method}, {difference.question}; margin {100 * d.margin:g} "
-        f"points; {d.looks} looks, one after every {d.size} pairs",
+        f"decided by: {difference.method}, {points_text(difference)} as found, "
+        f"{difference.question}; margin {100 * d.margin:g} points; {_looks(d)}",
+        *_correction(seen),
         f"took {difference.n} of the plan's {planned} pairs; a comparison of fixed size takes all "
         f"{planned}",
     ]
@@ -336,6 +385,23 @@ def _explanations(d: "Decision", seen: "Seen", planned: int) -> list[str]:
             f"counted for B {high:+.1f}"
         )
     return [*lines, *_advice(d, seen, planned)]
+
+
+def _correction(seen: "Seen") -> list[str]:
+    """Say what the corrected difference is corrected for, and what it is not."""
+    if seen.corrected is None:
+        return []
+    return [
+        f"corrected: {seen.corrected.method}; over all runs, however they end, as often too high "
+        "as too low. Of those alone that end early, or say BETTER, the mean is still too far from 0"
+    ]
+
+
+def _looks(d: "Decision") -> str:
+    if not d.planned_looks:
+        return f"{d.looks} looks, one after every {d.size} pairs"
+    after = ", ".join(map(str, d.planned_looks))
+    return f"look {d.looks} of {len(d.planned_looks)}, which come after {after} pairs"
 
 
 def _advice(d: "Decision", seen: "Seen", planned: int) -> list[str]:
@@ -373,6 +439,11 @@ def _rate(rate: "Estimate") -> str:
     return f"{rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}] of n = {rate.n}"
 
 
-def _points(difference: "Estimate", *, sign: int = 1) -> str:
-    low, high = sorted((sign * difference.low, sign * difference.high))
-    return f"{100 * sign * difference.value:.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
+def _shown(seen: "Seen", *, sign: int = 1) -> str:
+    """Write the difference: corrected where it can be, with what was found beside it."""
+    from vlabench.metrics.wording import points_text
+
+    if seen.corrected is None:
+        return points_text(seen.difference, sign=sign)
+    text = points_text(seen.corrected, sign=sign)
+    return f"{text}, corrected for stopping ({100 * sign * seen.difference.value:.1f} as found)"

@@ -82,6 +82,8 @@ def run(
     margin: deciding.Margin = None,
     max_episodes: deciding.MaxEpisodes = None,
     on_error: deciding.OnErrorOption = None,
+    looks: deciding.LooksOption = None,
+    spending: deciding.SpendingOption = None,
     no_lock: NoLock = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -106,6 +108,8 @@ def run(
         margin=margin,
         most=max_episodes,
         on_error=on_error,
+        looks=looks,
+        spending=spending,
     )
     count = workers or os.cpu_count() or 1
     evaluation = prepare(

@@ -10,7 +10,7 @@ from vlabench.cli.output import print_json
 from vlabench.cli.tables import FEW_TASKS, console, print_rows
 from vlabench.metrics import Comparison, Estimate, Evidence, group_letters
 from vlabench.metrics.comparison import Effect, Pairs
-from vlabench.metrics.power import Question, detectable, needs
+from vlabench.metrics.power import Question, Way, detectable, needs
 from vlabench.metrics.wording import p_text, rate_text, sentence
 from vlabench.record import Run
 from vlabench.table import Results
@@ -44,13 +44,17 @@ def print_comparisons(
     _print_many(found, letters)
 
 
-def print_power(question: Question, episodes: int | None, *, as_json: bool) -> None:
+def print_power(
+    question: Question, episodes: int | None, *, looked: Sequence[Way] = (), as_json: bool
+) -> None:
     """Print how many episodes each way of comparing needs, and what a number of them shows."""
     found = needs(question)
     shown = None if episodes is None else _detectable(question, episodes)
     if as_json:
         rows = [asdict(need) for need in found]
-        print_json({**asdict(question), "needs": rows, "detectable": shown})
+        content = {**asdict(question), "needs": rows, "detectable": shown}
+        designs = {"designs": [asdict(way) for way in looked]} if looked else {}
+        print_json(content | designs)
         return
     out = console()
     a, b, chance = question.rate, question.rate + question.effect, question.power
@@ -74,8 +78,36 @@ def print_power(question: Question, episodes: int | None, *, as_json: bool) -> N
             for how, gain in shown.items()
         )
         out.print(f"{episodes} episodes of each run show a gain over {a:.1%} of: {gains}")
+    if looked:
+        _print_ways(looked, question)
     out.print(
         "`vlabench compare` prints the discordance of two runs: episodes where one succeeds alone"
+    )
+
+
+def _print_ways(looked: Sequence[Way], question: Question) -> None:
+    """Tabulate what looking before the end gains and costs."""
+    out = console()
+    out.print(
+        f"at most {looked[0].most} pairs, {question.effect:+.1%} from {question.rate:.1%}, "
+        "when `vlabench run --until-decided` may stop before:",
+        soft_wrap=True,
+    )
+    print_rows([
+        {
+            "looks": way.design,
+            "power": f"{way.power:.1%}",
+            "pairs, if so": f"{way.pairs:.0f}",
+            "pairs, if no difference": f"{way.pairs_without:.0f}",
+            "most": way.most,
+            "wrong, if no difference": f"{way.wrong:.1%}",
+        }
+        for way in looked
+    ])  # fmt: skip
+    out.print(
+        "exact for independent pairs of one task; looks: --looks K, --spending, or neither; pairs "
+        "are means",
+        soft_wrap=True,
     )
 
 

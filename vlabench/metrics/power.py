@@ -11,12 +11,17 @@ from statistics import NormalDist
 
 import numpy as np
 
+from vlabench.metrics.comparison import Rules
+from vlabench.metrics.designs import Looks, always_valid, fixed, group_sequential
 from vlabench.metrics.intervals import normal_quantile
+from vlabench.metrics.stopping import course
 
 _MOST = 10_000_000
 """Episodes; who needs more is told that there is no such number."""
 _TAIL = 9.0
 """Standard deviations of the number of discordant pairs beyond which nothing is summed."""
+_MOST_LOOKED_AT = 5000
+"""Pairs up to which every end of a design is counted; half a minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +57,83 @@ class Need:
     design: str
     discordance: float | None
     episodes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """What a design does, where the effect is true and where nothing is.
+
+    Attributes:
+        name: `fixed`, `obrien-fleming`, `pocock` or `always-valid`.
+        design: When is looked, for people.
+        power: Chance of telling the effect from 0.
+        pairs: How many are run on average, if the effect is true.
+        pairs_without: The same, if there is no difference.
+        most: Pairs that may be run.
+        wrong: Chance of BETTER or WORSE, if there is no difference.
+        as_found: Mean of the effect as found, uncorrected, where it is told from 0; None where it
+            never is.
+    """
+
+    name: str
+    design: str
+    power: float
+    pairs: float
+    pairs_without: float
+    most: int
+    wrong: float
+    as_found: float | None
+
+
+def ways(
+    question: Question, *, looks: int, pairs: int | None = None, rules: Rules | None = None
+) -> list[Way]:
+    """Return what designs that stop do beside a fixed number of pairs, exactly, by recursion.
+
+    Pairs are independent and of one task; where the question has no discordance, they have nothing
+    in common.
+
+    Args:
+        question: What is to be told from 0.
+        looks: Of the designs that plan them.
+        pairs: That may be run; as many as the fixed design needs when None.
+        rules: Margin within which a run ends as EQUIVALENT, and confidence.
+
+    Raises:
+        ValueError: If the effect is 0, or larger than the discordance allows, or there are fewer
+            pairs than looks, or more than five thousand.
+    """
+    rules, effect = rules or Rules(), abs(question.effect)
+    apart, without = (
+        question.discordance or independent_discordance(question.rate, other)
+        for other in (question.rate + question.effect, question.rate)
+    )
+    _check_paired(effect, apart, question.power)
+    n = pairs or pairs_needed(effect, apart, power=question.power, confidence=rules.confidence)
+    if not looks <= n <= _MOST_LOOKED_AT:
+        raise ValueError(f"{looks} looks at {n} pairs; expected {looks} to {_MOST_LOOKED_AT} pairs")
+    planned: list[Looks] = [Looks(count=looks), Looks(count=looks, spending="pocock")]
+    found = []
+    for design in (
+        fixed(n, rules.confidence),
+        *(group_sequential(each, n, rules.confidence) for each in planned),
+        always_valid(n),
+    ):
+        there = course(design, (apart + effect) / 2, (apart - effect) / 2, rules=rules)
+        none = course(design, without / 2, without / 2, rules=rules)
+        found.append(
+            Way(
+                name=design.name,
+                design=design.titled(),
+                power=there.better,
+                pairs=there.pairs,
+                pairs_without=none.pairs,
+                most=n,
+                wrong=none.better + none.worse,
+                as_found=there.as_found,
+            )
+        )
+    return found
 
 
 def needs(question: Question) -> list[Need]:

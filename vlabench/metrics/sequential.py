@@ -1,14 +1,10 @@
 """Is one run better than another, asked again and again while it runs?
 
 With a test for a fixed number of episodes, whoever looks after each and stops when the answer
-pleases finds differences where there are none. The interval here may be looked at always: with 95 %
-it holds the truth at *every* look (a confidence sequence), so that any rule may stop the run.
-
-It is an interval by betting (Waudby-Smith & Ramdas 2024, JRSS-B 86:1-27). If the mean is not above
-`m`, somebody who bets that it is ever has 40 times his capital with a chance of at most 1/40 (Ville
-1939); the interval has those `m` against which nobody got that rich, from either side. Bets are
-spread evenly over all shares of the capital, the universal portfolio (Cover 1991, Mathematical
-Finance 1:1-29; as a confidence sequence, Orabona & Jun 2024, IEEE Trans. IT 70:436-455).
+pleases finds differences where there are none. Here a run may be looked at after every block, by an
+interval that holds the truth at *every* look (`vlabench.metrics.betting`), or a few times that were
+planned (`vlabench.metrics.designs`). Either way the estimate at the moment of stopping is too far
+from 0, and is corrected for that (`vlabench.metrics.stopping`).
 
 Tasks differ, so one episode's mean is not the suite's. Looks are therefore taken after whole
 blocks, one initial state of every task; ADR 17 shows that this is enough, and measures it.
@@ -16,16 +12,22 @@ blocks, one initial state of every task; ADR 17 shows that this is enough, and m
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import log
 from shlex import quote
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlabench.episode import EpisodeSpec
-from vlabench.metrics.comparison import Comparison, Pairs, Rules, Verdict
+from vlabench.metrics.betting import answers, betting_interval, log_capital
+from vlabench.metrics.comparison import Comparison, Pairs, Rules, Subject, Verdict
+from vlabench.metrics.designs import Design, Looks, always_valid, group_sequential
 from vlabench.metrics.estimate import THESE_TASKS, Estimate
+from vlabench.metrics.evidence import tango_about
 from vlabench.metrics.paired import compare_runs
+from vlabench.metrics.significance import mcnemar
+from vlabench.metrics.stopping import corrected
+from vlabench.metrics.variance import interval_on_these_tasks
 from vlabench.record import EpisodeRecord, Outcome, Run, RunHeader
 
 Ints = NDArray[np.int64]
@@ -33,11 +35,19 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Blocks = Sequence[Sequence[EpisodeSpec]]
 
+__all__ = [
+    "Decision",
+    "Seen",
+    "answers",
+    "betting_interval",
+    "decide",
+    "log_capital",
+    "obstacles",
+    "refuse",
+]
+
 _CODES = {Outcome.FAILURE: 0, Outcome.SUCCESS: 1, Outcome.ERROR: -1}
-_SHARES = (np.arange(64) + 0.5) / 64
-"""Of the capital that is bet. Any set of shares is valid; finer ones gain nothing measurable."""
-_HALVINGS = 50
-"""Of an interval of length 2, to 2e-15; a few more, and rounding would ask about a mean of -1."""
+_BOTH_WAYS = {Outcome.SUCCESS, Outcome.FAILURE}
 _DIFFERENCE = "difference in success on these tasks, over initial states and draws like these"
 
 
@@ -48,7 +58,9 @@ class Seen:
     Attributes:
         rate_a: Success rate of a in these pairs.
         rate_b: Success rate of b in them.
-        difference: Rate of b less that of a. It decides.
+        difference: Rate of b less that of a, as found. Its interval decides.
+        corrected: The same, corrected for when the run stopped; None before it has, and where there
+            is one look only.
         pairs: The table of pairs.
         bounds: The difference, were all errors left out to speak against b, and for b; None where
             none were left out.
@@ -57,6 +69,7 @@ class Seen:
     rate_a: Estimate
     rate_b: Estimate
     difference: Estimate
+    corrected: Estimate | None = None
     pairs: Pairs
     bounds: tuple[float, float] | None = None
 
@@ -73,8 +86,11 @@ class Decision:
         reasons: Why, one sentence each.
         notes: What else a reader must know.
         margin: The difference that is none, a share.
+        subject: What the verdict is about: checkpoints, or policies.
+        design: When is looked: `always-valid`, `obrien-fleming` or `pocock`.
+        planned_looks: Pairs after which is looked; none where it is after every block.
         seen: The numbers; None before the first look.
-        looks: How often was looked, up to the decision: blocks that count.
+        looks: How often was looked, up to the decision.
         size: Pairs in a block.
         most: Pairs that may be run.
         recorded: Episodes of b that have ended.
@@ -88,73 +104,15 @@ class Decision:
     reasons: tuple[str, ...]
     notes: tuple[str, ...] = ()
     margin: float
+    subject: Subject = Subject.POLICIES
+    design: str = "always-valid"
+    planned_looks: tuple[int, ...] = ()
     seen: Seen | None = None
     looks: int = 0
     size: int = 0
     most: int = 0
     recorded: int = 0
     surplus: int = 0
-
-
-def log_capital(counts: Floats | Ints, values: Floats, mean: float | Floats) -> Floats:
-    """Return the log of what 1 became by betting that the mean is above `mean`.
-
-    Each value turns a bet share `c` of the capital into `c (1 + value) / (1 + mean)`, a fair bet if
-    the mean is `mean` and an unfavourable one if it is below. Shares are never adjusted, so that
-    only counts matter.
-
-    Args:
-        counts: How often each value was seen, `[..., V]`.
-        values: The values, in [-1, 1], `[V]`.
-        mean: In (-1, 1), a number or `[...]`.
-
-    Returns:
-        `[...]`.
-    """
-    growth = (1 + values) / (1 + np.asarray(mean, dtype=np.float64)[..., None])
-    gains = np.log1p(_SHARES * (growth[..., None] - 1))  # [..., V, shares]
-    logs = (np.asarray(counts, dtype=np.float64)[..., None, :] @ gains)[..., 0, :]
-    top = logs.max(axis=-1)
-    found: Floats = top + np.log(np.exp(logs - top[..., None]).mean(axis=-1))
-    return found
-
-
-def betting_interval(
-    counts: Floats | Ints, values: Floats, *, confidence: float = 0.95
-) -> tuple[Floats, Floats]:
-    """Return the interval of the mean; with `confidence`, it holds the mean at every look.
-
-    Args:
-        counts: How often each value was seen by each look, `[..., V]`.
-        values: The values, in [-1, 1], `[V]`.
-        confidence: That no look's interval misses.
-    """
-    rich = log(2 / (1 - confidence))  # each side may err in half of the cases
-    low = _where_rich(counts, values, rich)
-    high = -_where_rich(counts, -values, rich)
-    return low, high
-
-
-def answers(counts: Ints, values: Floats, rules: Rules) -> tuple[Bools, Bools, Bools]:
-    """Return whether each look says better, worse, and within the margin.
-
-    Args:
-        counts: How often each value was seen by each look, `[..., V]`.
-        values: The values, in [-1, 1], `[V]`.
-        rules: Margin and confidence.
-
-    Returns:
-        Three of `[...]`.
-    """
-    rich = log(2 / (1 - rules.confidence))
-
-    def above(mean: float) -> Bools:
-        return log_capital(counts, values, mean) >= rich
-
-    def below(mean: float) -> Bools:
-        return log_capital(counts, -values, -mean) >= rich
-
-    return above(0.0), below(0.0), above(-rules.margin) & below(rules.margin)
 
 
 def obstacles(
@@ -200,6 +158,7 @@ def refuse(found: Comparison) -> Decision:
         settled=True,
         reasons=found.reasons,
         margin=found.margin,
+        subject=found.subject,
     )
 
 
@@ -210,6 +169,8 @@ def decide(
     *,
     names: tuple[str, str],
     rules: Rules,
+    looks: Looks | None = None,
+    correct: bool = False,
 ) -> Decision:
     """Say what follows from the episodes that have ended, whatever the order they ended in.
 
@@ -223,37 +184,39 @@ def decide(
         names: What to call both.
         rules: `margin` is the difference that is none; `confidence` 0.95 means that a wrong verdict
             has a chance of 5 %.
+        looks: When is looked; after every block when None.
+        correct: Whether to correct the difference for stopping, which takes a second.
+
+    Raises:
+        ValueError: If there are fewer blocks than looks.
     """
-    counted = _count(a, records, blocks, rules)
-    blank = Decision(
-        a=names[0],
-        b=names[1],
-        verdict=Verdict.UNDERPOWERED,
-        settled=counted.ended == len(blocks),
-        reasons=(),
-        margin=rules.margin,
-        size=len(blocks[0]),
-        most=sum(map(len, blocks)),
-        recorded=len(records),
-    )
-    better, worse, same = answers(counted.counts(), counted.values, rules)
+    counted = _count(a, records, blocks, names=names, rules=rules)
+    design = _design(looks, counted, len(blocks), rules)
+    blank = _blank(names, blocks, looks, rules)
+    blank = replace(blank, settled=counted.ended == len(blocks), design=design.name)
+    better, worse, same = _asked(counted, design, rules)
     decided = better | worse | same
-    looks = int(decided.argmax()) + 1 if decided.any() else len(decided)
-    used = int(counted.blocks[looks - 1]) if decided.any() else counted.ended
+    made = int(decided.argmax()) + 1 if decided.any() else len(decided)
+    states = design.looks[made - 1] if made else 0
+    used = int(counted.blocks[states - 1]) if states else 0
+    if not decided.any() and (design.name == "always-valid" or blank.settled):
+        used = counted.ended  # with blocks in which something broke
     found = replace(
         blank,
-        looks=looks,
-        seen=_see(counted, looks, used, rules) if looks else None,
+        looks=made,
+        recorded=len(records),
+        seen=_see(counted, design, made, used, rules) if states else None,
         surplus=len(records) - used * blank.size,
     )
     if decided.any():
-        last = looks - 1
-        return _settle(found, better=better[last], worse=worse[last], same=same[last])
-    if counted.broken:
-        return replace(
-            found, verdict=Verdict.NOT_COMPARABLE, settled=True, reasons=(_broken(counted, names),)
-        )
-    return replace(found, reasons=(_undecided(found),))
+        last = made - 1
+        found = _settle(found, better=better[last], worse=worse[last], same=same[last])
+    elif counted.broken:
+        reasons = (counted.broken,)
+        return replace(found, verdict=Verdict.NOT_COMPARABLE, settled=True, reasons=reasons)
+    else:
+        found = replace(found, reasons=(_undecided(found),))
+    return _corrected(found, counted, design, rules) if correct else found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -261,13 +224,13 @@ class _Counted:
     """Outcomes in the order in which they count.
 
     Attributes:
-        a: Of the reference, 0 or 1, `[looks, tasks, repeats]`.
+        a: Of the reference, 0 or 1, `[states, tasks, repeats]`, as many states of every task.
         b: Of the run against it.
         all_a: The same with those that do not count; -1 for an error, `[ended, tasks, repeats]`.
         all_b: Of the run against it.
-        blocks: How many blocks must have ended for each look, `[looks]`.
+        blocks: How many blocks must have ended for so many states of every task, `[states]`.
         ended: How many first blocks have ended and are taken in.
-        broken: The first episode that forbids to go on: in which run (0 or 1), and its key.
+        broken: Why the next block forbids to go on.
     """
 
     a: Ints
@@ -276,7 +239,7 @@ class _Counted:
     all_b: Ints
     blocks: Ints
     ended: int
-    broken: tuple[int, str] | None = None
+    broken: str | None = None
 
     @property
     def values(self) -> Floats:
@@ -286,29 +249,51 @@ class _Counted:
         return values
 
     def counts(self) -> Ints:
-        """How often each value was seen by each look, `[looks, V]`."""
+        """How often each value was seen by each look, `[states, V]`."""
         repeats = self.a.shape[2]
         return _seen_by(self.b.sum(axis=2) - self.a.sum(axis=2) + repeats, 2 * repeats + 1)
 
 
-def _count(a: Run, records: Sequence[EpisodeRecord], blocks: Blocks, rules: Rules) -> _Counted:
-    """Take in the first blocks whose episodes have all ended."""
-    then, now = (
-        {record.episode.key: _CODES[record.outcome] for record in episodes}
-        for episodes in (a.episodes, records)
+def _blank(names: tuple[str, str], blocks: Blocks, looks: Looks | None, rules: Rules) -> Decision:
+    """Return the decision before anything has been seen."""
+    size = len(blocks[0])
+    return Decision(
+        a=names[0],
+        b=names[1],
+        verdict=Verdict.UNDERPOWERED,
+        settled=False,
+        reasons=(),
+        margin=rules.margin,
+        planned_looks=tuple(size * at for at in looks.at(len(blocks))) if looks else (),
+        size=size,
+        most=sum(map(len, blocks)),
     )
+
+
+def _count(
+    a: Run,
+    records: Sequence[EpisodeRecord],
+    blocks: Blocks,
+    *,
+    names: tuple[str, str],
+    rules: Rules,
+) -> _Counted:
+    """Take in the first blocks whose episodes have all ended."""
+    then, now = ({record.episode.key: record for record in side} for side in (a.episodes, records))
     tasks = len({episode.task_id for episode in blocks[0]})
     shape = (-1, tasks, len(blocks[0]) // tasks)
     ended, broken = 0, None
     for block in blocks:
         if not all(episode.key in now for episode in block):
             break
-        if rules.on_error == "raise" and (broken := _first_broken(block, then, now)):
+        pairs = [(then[episode.key], now[episode.key]) for episode in block]
+        if broken := _contradiction(a.header, pairs, names) or _first_broken(pairs, names, rules):
             break
         ended += 1
     keys = [episode.key for block in blocks[:ended] for episode in block]
     all_a, all_b = (
-        np.array([side[key] for key in keys], dtype=np.int64).reshape(shape) for side in (then, now)
+        np.array([_CODES[side[key].outcome] for key in keys], dtype=np.int64).reshape(shape)
+        for side in (then, now)
     )
     if rules.on_error == "as-failure":
         all_a, all_b = np.maximum(all_a, 0), np.maximum(all_b, 0)
@@ -321,8 +306,74 @@ def _count(a: Run, records: Sequence[EpisodeRecord], blocks: Blocks, rules: Rule
         all_b=all_b,
         blocks=places.max(axis=1, initial=0) + 1,
         ended=ended,
-        broken=broken,
+        broken=broken or None,
     )
+
+
+def _design(looks: Looks | None, counted: _Counted, blocks: int, rules: Rules) -> Design:
+    """Return when is looked. The last look is at all that counts, once everything has ended."""
+    whole = len(counted.a) if counted.ended == blocks else None
+    if looks is None:
+        return always_valid(blocks if whole is None else whole)
+    return group_sequential(looks, blocks, rules.confidence, whole=whole)
+
+
+def _asked(counted: _Counted, design: Design, rules: Rules) -> tuple[Bools, Bools, Bools]:
+    """Return whether each look that was made says better, worse, and within the margin."""
+    if not design.quantiles:
+        return answers(counted.counts(), counted.values, rules)
+    made = [k for k, states in enumerate(design.looks) if states <= len(counted.a)]
+    found = np.array([_planned(counted, design, k, rules) for k in made], dtype=bool)
+    better, worse, same = found.reshape(-1, 3).T
+    return better, worse, same
+
+
+def _planned(counted: _Counted, design: Design, look: int, rules: Rules) -> tuple[bool, bool, bool]:
+    """Say what a planned look concludes: interval and sign test must agree on a difference."""
+    states = design.looks[look]
+    low, high = _repeated(counted, states, design.quantiles[look])
+    change = (counted.b[:states] - counted.a[:states]).sum(axis=2)
+    gained, lost = int((change > 0).sum()), int((change < 0).sum())
+    rejected = mcnemar(lost, gained) <= 2 * NormalDist().cdf(-design.quantiles[look])
+    return (
+        low > 0 and rejected and gained > lost,
+        high < 0 and rejected and lost > gained,
+        -rules.margin < low and high < rules.margin,
+    )
+
+
+def _repeated(counted: _Counted, states: int, quantile: float) -> tuple[float, float]:
+    """Return a look's interval: all of them hold together (Jennison & Turnbull 1989, JRSS-B 51)."""
+    change = (counted.b[:states] - counted.a[:states]).astype(np.float64)
+    state, task, _ = np.indices(change.shape).reshape(3, -1)
+    order = np.lexsort((state, task))
+    _, low, high = interval_on_these_tasks(
+        change.ravel()[order], task[order], state[order], tango_about,
+        reach=(-1.0, 1.0), confidence=2 * NormalDist().cdf(quantile) - 1,
+    )  # fmt: skip
+    return low, high
+
+
+def _corrected(found: Decision, counted: _Counted, design: Design, rules: Rules) -> Decision:
+    """Add the difference, corrected for stopping, where a run has ended that could have before."""
+    if not found.settled or found.seen is None or len(design.looks) < 2:
+        return found
+    value, low, high = corrected(
+        design,
+        counted.counts()[design.looks[found.looks - 1] - 1],
+        counted.values,
+        tasks=counted.a.shape[1],
+        rules=rules,
+        verdict=found.verdict,
+    )
+    estimate = replace(
+        found.seen.difference,
+        value=value,
+        low=min(low, value),
+        high=max(high, value),
+        method=f"median-unbiased {100 * rules.confidence:g}%, ends ordered by their estimate",
+    )
+    return replace(found, seen=replace(found.seen, corrected=estimate))
 
 
 def _other_plan(a: RunHeader, b: RunHeader, names: tuple[str, str]) -> tuple[str, ...]:
@@ -363,13 +414,33 @@ def _unfit(a: Run, planned: Sequence[EpisodeSpec], name: str, rules: Rules) -> t
 
 
 def _first_broken(
-    block: Sequence[EpisodeSpec], then: dict[str, int], now: dict[str, int]
-) -> tuple[int, str] | None:
-    for episode in block:
-        for side, outcomes in enumerate((then, now)):
-            if outcomes[episode.key] < 0:
-                return side, episode.key
-    return None
+    pairs: Sequence[tuple[EpisodeRecord, EpisodeRecord]], names: tuple[str, str], rules: Rules
+) -> str:
+    """Return which episode broke, and what to do; empty where none did, or it was said before."""
+    for pair in pairs if rules.on_error == "raise" else ():
+        for name, record in zip(names, pair, strict=True):
+            if record.outcome is Outcome.ERROR:
+                return (
+                    f"{name} has an error in {record.episode.key} (the same `vlabench run` with "
+                    "--retry-errors repeats it); say what it counts as: --on-error exclude or "
+                    "as-failure"
+                )
+    return ""
+
+
+def _contradiction(
+    header: RunHeader,
+    pairs: Sequence[tuple[EpisodeRecord, EpisodeRecord]],
+    names: tuple[str, str],
+) -> str:
+    """Return what `compare_runs` says of an episode that went one way and came out in two."""
+    for pair in pairs:
+        digests = {record.trace.digest for record in pair if record.trace}
+        outcomes = {record.outcome for record in pair}
+        if len(digests) == 1 and all(r.trace for r in pair) and outcomes == _BOTH_WAYS:
+            runs = [Run(header=header, episodes=(record,)) for record in pair]
+            return "; ".join(compare_runs(*runs, names=names).reasons)
+    return ""
 
 
 def _places(good: Bools) -> Ints:
@@ -391,21 +462,41 @@ def _seen_by(codes: Ints, kinds: int) -> Ints:
     return found
 
 
-def _see(counted: _Counted, looks: int, used: int, rules: Rules) -> Seen:
-    a, b = counted.a[:looks], counted.b[:looks]
+def _see(counted: _Counted, design: Design, made: int, used: int, rules: Rules) -> Seen:
+    states = design.looks[made - 1]
+    a, b = counted.a[:states], counted.b[:states]
     both, only_b, only_a, neither = (
         int(((a == x) & (b == y)).sum()) for x, y in ((1, 1), (0, 1), (1, 0), (0, 0))
-    )
-    low, high = betting_interval(
-        counted.counts()[looks - 1], counted.values, confidence=rules.confidence
     )
     all_a, all_b = counted.all_a[:used], counted.all_b[:used]
     return Seen(
         rate_a=_rate(a, rules),
         rate_b=_rate(b, rules),
-        difference=_estimate(float((b - a).mean()), low, high, a.size, _DIFFERENCE, rules),
+        difference=_difference(counted, design, made, rules),
         pairs=Pairs(both=both, only_b=only_b, only_a=only_a, neither=neither),
         bounds=_bounds(all_a, all_b) if a.size < all_a.size else None,
+    )
+
+
+def _difference(counted: _Counted, design: Design, made: int, rules: Rules) -> Estimate:
+    """Return the difference as found at a look, with the interval that decides."""
+    states = design.looks[made - 1]
+    change = counted.b[:states] - counted.a[:states]
+    if not design.quantiles:
+        low, high = betting_interval(
+            counted.counts()[states - 1], counted.values, confidence=rules.confidence
+        )
+        return _estimate(float(change.mean()), low, high, change.size, _DIFFERENCE, rules)
+    quantile = design.quantiles[made - 1]
+    least, most = _repeated(counted, states, quantile)
+    return Estimate(
+        value=float(change.mean()),
+        low=least,
+        high=most,
+        n=change.size,
+        method=f"repeated confidence interval {100 * rules.confidence:g}%, stratified Tango at "
+        f"{quantile:.3f} standard deviations, {design.titled()}",
+        question=_DIFFERENCE,
     )
 
 
@@ -439,42 +530,27 @@ def _bounds(a: Ints, b: Ints) -> tuple[float, float]:
     return float(least_b - np.abs(a).mean()), float(np.abs(b).mean() - least_a)
 
 
-def _where_rich(counts: Floats | Ints, values: Floats, rich: float) -> Floats:
-    """Return the largest mean that betting above it made `rich` against, by halving."""
-    low = np.full(np.asarray(counts).shape[:-1], -1.0)
-    high = np.ones_like(low)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        above = log_capital(counts, values, middle) >= rich
-        low, high = np.where(above, middle, low), np.where(above, high, middle)
-    return low
-
-
 def _settle(found: Decision, *, better: np.bool_, worse: np.bool_, same: np.bool_) -> Decision:
     """Return the decision with the verdict that its last look gives."""
     found = replace(found, settled=True)
     margin = f"{100 * found.margin:g} points"
+    test = " and the sign test rejects at this look's level" if found.planned_looks else ""
     small = (f"the whole interval is within {margin} of 0: real, and small",) if same else ()
     if better:
-        reasons = ("the interval is above 0", *small)
+        reasons = (f"the interval is above 0{test}", *small)
         return replace(found, verdict=Verdict.BETTER, reasons=reasons)
     if worse:
-        reasons = ("the interval is below 0", *small)
+        reasons = (f"the interval is below 0{test}", *small)
         return replace(found, verdict=Verdict.WORSE, reasons=reasons)
     reason = f"the whole interval is within {margin} of 0"
     return replace(found, verdict=Verdict.EQUIVALENT, reasons=(reason,))
 
 
 def _undecided(found: Decision) -> str:
+    if found.seen is None and found.planned_looks:
+        return f"the first look comes after {found.planned_looks[0]} pairs"
     if found.seen is None:
         return "no block of episodes, one initial state of every task, has ended yet"
-    return f"the interval reaches beyond {100 * found.margin:g} points and contains 0"
-
-
-def _broken(counted: _Counted, names: tuple[str, str]) -> str:
-    assert counted.broken is not None
-    side, key = counted.broken
-    return (
-        f"{names[side]} has an error in {key} (the same `vlabench run` with --retry-errors repeats "
-        "it); say what it counts as: --on-error exclude or as-failure"
-    )
+    if found.seen.difference.low <= 0 <= found.seen.difference.high:
+        return f"the interval reaches beyond {100 * found.margin:g} points and contains 0"
+    return "the interval leaves out 0, but the sign test does not reject at this look's level"

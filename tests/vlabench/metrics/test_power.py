@@ -1,5 +1,7 @@
 """Numbers of episodes are those of the closed forms, and keep what they promise when tried."""
 
+import json
+
 import numpy as np
 import pytest
 import typer
@@ -22,6 +24,7 @@ from vlabench.metrics.power import (
     pairs_needed,
     unpaired_needed,
     unpaired_power,
+    ways,
 )
 from vlabench.metrics.significance import mcnemar
 
@@ -104,6 +107,57 @@ def test_impossible_questions_say_why() -> None:
         pairs_needed(1e-5, 0.5)
     with pytest.raises(ValueError, match="no gain over"):
         detectable(5, 0.9)
+
+
+def test_designs_that_stop_early_stand_beside_the_fixed_one() -> None:
+    fixed, fleming, pocock, valid = ways(Question(rate=0.85, effect=0.05), looks=5)
+    apart = independent_discordance(0.85, 0.9)
+    assert fixed.most == fleming.most == valid.most == pairs_needed(0.05, apart)
+    assert fixed.power == pytest.approx(paired_power(fixed.most, 0.05, apart), abs=1e-4)
+    assert fixed.pairs == pytest.approx(fixed.most)
+    assert fixed.power - 0.02 < fleming.power < fixed.power
+    assert fleming.power > pocock.power > valid.power > 0.5
+    assert fixed.pairs > fleming.pairs > pocock.pairs
+    assert all(way.wrong <= 0.05 for way in (fixed, fleming, pocock, valid))
+    assert fleming.as_found is not None
+    assert fleming.as_found > 0.06  # which is what the correction is for
+
+
+def test_a_fall_is_found_as_often_as_a_gain() -> None:
+    gain = ways(Question(rate=0.5, effect=0.2, discordance=0.4), looks=3, pairs=80)
+    fall = ways(Question(rate=0.5, effect=-0.2, discordance=0.4), looks=3, pairs=80)
+    assert gain == fall
+
+
+def test_power_prints_designs_and_a_script_can_read_them() -> None:
+    command = ["power", "--rate", "50", "--effect", "20", "--looks", "4"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0
+    text = " ".join(done.output.split())
+    assert "at most 103 pairs, +20.0% from 50.0%, when `vlabench run --until-decided` may" in text
+    for design in ("one look at the end", "4 looks, O'Brien-Fleming-type spending", "always valid"):
+        assert design in text
+    found = json.loads(CliRunner().invoke(app, [*command, "--episodes", "60", "--json"]).output)
+    assert [way["most"] for way in found["designs"]] == [60] * 4
+    names = [way["name"] for way in found["designs"]]
+    assert names == ["fixed", "obrien-fleming", "pocock", "always-valid"]
+    without = json.loads(CliRunner().invoke(app, [*command[:-2], "--json"]).output)
+    assert "designs" not in without
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--looks", "1"], "--looks"),
+        (["--looks", "9", "--episodes", "8"], "--looks 9 is impossible: 9 looks at 8 pairs"),
+        (["--looks", "5", "--episodes", "5001"], "expected 5 to 5000 pairs"),
+        (["--looks", "5", "--margin", "0"], "--margin 0 is no margin"),
+    ],
+)
+def test_looks_that_make_no_sense_are_refused(options: list[str], said: str) -> None:
+    done = CliRunner().invoke(app, ["power", "--rate", "90", *options])
+    assert done.exit_code == 2
+    assert said in " ".join(done.output.split())
 
 
 def refused(*options: str) -> str:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy.stats import beta
 
 from vlabench import EpisodeRecord, EpisodeSpec, Outcome, Rules, Run, RunHeader, Verdict
+from vlabench.metrics.comparison import Subject
+from vlabench.metrics.designs import Looks
 from vlabench.metrics.sequential import (
     Decision,
     answers,
@@ -17,10 +19,11 @@ from vlabench.metrics.sequential import (
     decide,
     log_capital,
     obstacles,
+    refuse,
 )
 from vlabench.metrics.significance import mcnemar
 from vlabench.plan import Plan, PlanRequest, interleave, make_plan
-from vlabench.record import Provenance
+from vlabench.record import Provenance, Trace
 from vlabench.registry import load_suite
 
 VALUES = np.array([-1.0, 0.0, 1.0])
@@ -345,6 +348,187 @@ def test_repeats_of_an_initial_state_count_as_one() -> None:
         assert found.verdict is verdict
         assert found.seen
         assert found.seen.difference.n == 2 * states
+
+
+PLANNED = Looks(count=5)
+
+
+def planned(b: Sequence[EpisodeRecord], a: Run = FAILS, **options: bool) -> Decision:
+    return decide(a, b, BLOCKS, names=("A", "B"), rules=RULES, looks=PLANNED, **options)
+
+
+def test_planned_looks_come_after_blocks_nearest_to_equal_parts() -> None:
+    assert Looks(count=5).at(100) == (20, 40, 60, 80, 100)
+    assert Looks(count=4).at(10) == (3, 5, 8, 10)
+    assert Looks(count=3).at(3) == (1, 2, 3)
+    for count in (1, 4):
+        with pytest.raises(ValueError, match="looks at 3 blocks"):
+            Looks(count=count).at(3)
+
+
+def test_nothing_is_decided_between_planned_looks() -> None:
+    assert planned(records("1" * 39)).seen is None
+    assert planned(records("1" * 39)).reasons == ("the first look comes after 40 pairs",)
+    found = planned(records("1" * 41))
+    assert found.verdict is Verdict.BETTER
+    assert found.settled
+    assert (found.looks, found.planned_looks) == (1, (40, 80, 120, 160, 200))
+    assert (found.design, found.surplus) == ("obrien-fleming", 1)
+    assert found.seen
+    assert found.seen.difference.n == 40
+    assert "at 4.877 standard deviations" in found.seen.difference.method
+
+
+def test_between_looks_the_numbers_are_those_of_the_last_one() -> None:
+    letters = "10" * 10 + "00" * 10
+    found = planned(records(letters + "1" * 30))
+    assert (found.verdict, found.settled, found.looks) == (Verdict.UNDERPOWERED, False, 1)
+    assert replace(found, recorded=40, surplus=0) == planned(records(letters))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_planned_looks_do_not_depend_on_the_order_in_which_episodes_end(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    a = reference("".join(rng.choice(["0", "1"], 200, p=[0.5, 0.5])))
+    b = records("".join(rng.choice(["0", "1"], 200, p=[0.25, 0.75])))
+    whole = planned(b, a)
+    assert whole.verdict is Verdict.BETTER
+    arrived: list[EpisodeRecord] = []
+    for index in rng.permutation(len(b)):
+        arrived.append(b[index])
+        if (found := planned(arrived, a)).settled:
+            break
+    assert replace(found, recorded=0, surplus=0) == replace(whole, recorded=0, surplus=0)
+
+
+def test_a_planned_look_needs_interval_and_sign_test_to_agree() -> None:
+    # Of 40 states 22 gained: to the sign test enough, p = 2.4e-7 is below 5.4e-7, but not to the
+    # interval, sqrt(22) = 4.69 is below 4.877.
+    for gained, verdict in ((26, Verdict.BETTER), (22, Verdict.UNDERPOWERED)):
+        assert planned(records("1" * gained + "0" * (40 - gained))).verdict is verdict
+    found = planned(records("0" * 26 + "1" * 14), reference("1" * 200))
+    assert found.verdict is Verdict.WORSE
+    # 6 of 100: to the interval enough, sqrt(6) = 2.45 is above 2.157, but p = 1/64 is above 0.0155.
+    b, twice = records("1" * 6 + "0" * 94), Looks(count=2, spending="pocock")
+    found = decide(FAILS, b, BLOCKS, names=("A", "B"), rules=RULES, looks=twice)
+    assert found.reasons == (
+        "the interval leaves out 0, but the sign test does not reject at this look's level",
+    )
+
+
+def test_equal_runs_are_equivalent_at_a_planned_look() -> None:
+    found = planned(records("0" * 200))
+    assert found.verdict is Verdict.EQUIVALENT
+    assert found.seen
+    assert found.seen.difference.n in found.planned_looks[:-1]
+
+
+def test_the_last_planned_look_is_at_all_that_is_left_where_episodes_broke() -> None:
+    letters = "10" * 6 + "00" * 89 + "E0" * 5
+    rules = replace(RULES, on_error="exclude", margin=0.01)
+
+    def last(count: int) -> Decision:
+        b = records(letters)[:count]
+        return decide(FAILS, b, BLOCKS, names=("A", "B"), rules=rules, looks=PLANNED)
+
+    assert (last(198).settled, last(198).looks) == (False, 4)
+    found = last(200)
+    assert (found.verdict, found.settled, found.looks) == (Verdict.BETTER, True, 5)
+    assert found.seen
+    assert found.seen.difference.n == 190
+
+
+@pytest.mark.parametrize("looks", [None, PLANNED])
+def test_five_looks_and_looks_at_any_time_err_in_5_percent_whatever_tasks_do(
+    looks: Looks | None,
+) -> None:
+    # Ten tasks, better in some and worse in others by as much; 200 runs that find nothing else.
+    plan = [
+        EpisodeSpec(task_id=f"s/{task}", init_index=state, scene_seed=task, policy_seed=state)
+        for state in range(20)
+        for task in range(TASKS)
+    ]
+    blocks = [plan[start : start + TASKS] for start in range(0, len(plan), TASKS)]
+    rates, rng = np.tile([HALF, HALF[::-1]], (20, 1, 1)), np.random.default_rng(0)
+    wrong = 0
+    for _ in range(200):
+        a, b = (
+            "".join("01"[int(x)] for x in (rng.random((20, TASKS)) < rates[:, side]).ravel())
+            for side in (0, 1)
+        )
+        found = decide(
+            reference(a, blocks), records(b, blocks), blocks,
+            names=("A", "B"), rules=RULES, looks=looks,
+        )  # fmt: skip
+        wrong += found.verdict in (Verdict.BETTER, Verdict.WORSE)
+    assert wrong / 200 <= 0.05
+
+
+@pytest.mark.parametrize("looks", [None, PLANNED])
+def test_the_difference_is_corrected_once_the_run_has_ended(looks: Looks | None) -> None:
+    def asked(letters: str) -> Decision:
+        return decide(
+            FAILS, records(letters), BLOCKS,
+            names=("A", "B"), rules=RULES, looks=looks, correct=True,
+        )  # fmt: skip
+
+    early = asked("1" * 40)
+    assert early.seen
+    assert early.seen.corrected
+    assert early.seen.corrected.n == early.seen.difference.n
+    assert early.seen.corrected.low > 0
+    going_on = asked("10" * 5 + "00" * 20)
+    assert going_on.seen
+    assert not going_on.settled
+    assert going_on.seen.corrected is None
+    ended = asked("1" * 7 + "0" * 193)
+    assert ended.seen
+    assert ended.seen.corrected
+    assert ended.seen.corrected.low < 0.035 < ended.seen.corrected.high
+
+
+def test_a_plan_with_one_look_has_nothing_to_correct() -> None:
+    found = decide(FAILS, records("11"), BLOCKS[:1], names=("A", "B"), rules=RULES, correct=True)
+    assert found.settled
+    assert found.seen
+    assert found.seen.corrected is None
+
+
+def traced(found: Sequence[EpisodeRecord], digest: str) -> list[EpisodeRecord]:
+    trace = Trace(digest=digest, states="", actions="")
+    return [replace(record, trace=trace) for record in found]
+
+
+@pytest.mark.parametrize("looks", [None, PLANNED])
+def test_an_episode_that_went_one_way_and_came_out_in_two_ends_the_decision(
+    looks: Looks | None,
+) -> None:
+    a = reference("0" * 200)
+    a = replace(a, episodes=tuple(traced(a.episodes, "f" * 32)))
+    same, other = (
+        traced(records("0" * 200), "f" * 32), traced(records("1" * 200), "e" * 32)
+    )  # fmt: skip
+
+    def asked(b: Sequence[EpisodeRecord]) -> Decision:
+        return decide(a, b, BLOCKS, names=("A", "B"), rules=RULES, looks=looks)
+
+    assert asked(same[:4]).verdict is Verdict.UNDERPOWERED
+    false = replace(same[3], outcome=Outcome.SUCCESS)
+    found = asked([*same[:3], false])
+    assert (found.verdict, found.settled) == (Verdict.NOT_COMPARABLE, True)
+    assert found.reasons[0].startswith(
+        f"{false.episode.key} went the same way, to the last bit, in A and in B, and came out as"
+    )
+    assert not asked([*same[:2], false]).settled  # its block is not whole
+    late = [*other[:40], replace(same[41], outcome=Outcome.SUCCESS), *other[41:]]
+    assert asked(late).verdict is Verdict.BETTER  # it was decided before
+
+
+def test_a_refusal_says_what_it_is_about() -> None:
+    trained = replace(HEADER, policy_digest="d")
+    found = obstacles(FAILS, trained, PLAN.episodes, names=("A", "B"), rules=RULES)
+    assert found.subject is Subject.CHECKPOINTS
+    assert refuse(found).subject is Subject.CHECKPOINTS
 
 
 def refusal(a: Run, header: RunHeader = HEADER, **rules: str) -> tuple[str, ...]:
