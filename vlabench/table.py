@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 _OUTCOMES = {Outcome.FAILURE.value: 0, Outcome.SUCCESS.value: 1, Outcome.ERROR.value: -1}
 _DIGEST = 32
 """Hex digits of a trajectory's hash."""
+FEW_TASKS = 100
+"""Tasks that are listed without being asked for."""
 _MOST = 5
 """Names in a sentence."""
 

@@ -88,19 +88,19 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         path.unlink()
 
 
+def run_command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", _COMMAND, *map(str, arguments)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
 def measure(benchmark: Any, *arguments: str | Path) -> str:
     """Run a command once; note what it took."""
-
-    def command() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", _COMMAND, *map(str, arguments)],
-            check=True,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-
-    done = benchmark.pedantic(command, rounds=1)
+    done = benchmark.pedantic(run_command, args=arguments, rounds=1)
     seconds, megabytes = map(float, done.stderr.splitlines()[-1].split())
     benchmark.extra_info.update(cpu_seconds=round(seconds, 2), peak_mb=round(megabytes))
     assert megabytes < _MOST
@@ -133,6 +133,42 @@ def test_a_million_records_are_reported(benchmark: Any, folder: Path) -> None:
     out = folder / "report"
     measure(benchmark, "report", *paths, "--out", out)
     assert f"n = {each} pairs" in (out / "report.md").read_text()
+
+
+@pytest.fixture
+def of_many_tasks(folder: Path) -> list[Path]:
+    """Two runs of 10,030 tasks of one episode, as LIBERO-Plus has them."""
+    draws = random.Random(0)
+    paths = []
+    for policy, rate in (("worse", 0.6), ("better", 0.66)):
+        lines = ["task,success,category,difficulty"]
+        lines += [
+            f"libero-{n % 4}/pick_up_the_black_bowl_and_place_it_on_the_plate_view_{n}_0_100_0,"
+            f"{int(draws.random() < rate)},category {n % 7},{n % 5}"
+            for n in range(10_030)
+        ]
+        (folder / f"{policy}.csv").write_text("\n".join(lines) + "\n")
+        paths.append(folder / f"{policy}.jsonl")
+        asked = ("--out", paths[-1], "--policy", policy, "--suite", "libero-plus")
+        run_command("ingest", folder / f"{policy}.csv", *asked)
+    return paths
+
+
+def test_ten_thousand_tasks_are_compared(benchmark: Any, of_many_tasks: list[Path]) -> None:
+    said = measure(benchmark, "compare", *of_many_tasks)
+    assert said.startswith("better is BETTER than worse by ")
+    assert len(said.splitlines()) < 40
+
+
+def test_ten_thousand_tasks_are_reported(
+    benchmark: Any, of_many_tasks: list[Path], folder: Path
+) -> None:
+    out = folder / "report"
+    measure(benchmark, "report", *of_many_tasks, "--out", out)
+    assert "10030 rows are not listed here" in (out / "report.md").read_text()
+    assert (out / "report.html").stat().st_size < 3e6
+    (table,) = (out / "tables").glob("*-tasks.csv")
+    assert len(table.read_text().splitlines()) == 10_031
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])

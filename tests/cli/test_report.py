@@ -135,6 +135,30 @@ def test_of_many_stale_files_the_number_is_said(runs: tuple[Path, Path], tmp_pat
     assert "tables/old-09.csv and 3 more; delete what is stale" in done.stderr
 
 
+def test_of_more_than_a_hundred_tasks_groups_are_shown_and_tasks_are_there_on_request(
+    tmp_path: Path,
+) -> None:
+    lines = [f"task-{n},{int(n % 3 > 0)},{'light' if n % 2 else 'noise'}" for n in range(300)]
+    (tmp_path / "rows.csv").write_text("\n".join(["task,success,category", *lines, ""]))
+    run = tmp_path / "run.jsonl"
+    ingest = ["ingest", str(tmp_path / "rows.csv"), "--out", str(run), "--suite", "plus"]
+    done = CliRunner().invoke(app, ingest)
+    assert done.exit_code == 0, done.output
+    formats = ("--formats", "md,tex,csv")
+    written = []
+    for name, options in (("few", ()), ("all", ("--tasks",))):
+        done = report(run, "--out", tmp_path / name, *formats, *options)
+        assert done.exit_code == 0, done.output
+        (tex,) = (tmp_path / name / "tables").glob("*-tasks.tex")
+        texts = (tmp_path / name / "report.md", tex, tex.with_suffix(".csv"))
+        written.append([path.read_text() for path in texts])
+        assert "category: light" in written[-1][0]
+    few, every = written
+    assert [text.count("task-1") > 0 for text in few] == [False, False, True]
+    assert [text.count("task-1") for text in every] == [111, 111, 111]
+    assert few[2] == every[2]
+
+
 def test_a_folder_is_all_its_runs(runs: tuple[Path, Path], tmp_path: Path) -> None:
     done = report(runs[0].parent, "--out", tmp_path, "--formats", "csv")
     assert done.exit_code == 0, done.output

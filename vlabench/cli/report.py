@@ -1,6 +1,7 @@
 """The command that writes reports."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,6 +65,14 @@ def report(
     margin: Margin = 3.0,
     unpaired: Unpaired = False,
     on_error: OnErrorOption = "raise",
+    tasks: Annotated[
+        bool,
+        typer.Option(
+            "--tasks",
+            help="List tasks in Markdown and LaTeX where there are more than 100, too; CSV always "
+            "has them, and HTML on request.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write a report: verdicts, tables, figures and episodes to look at, in every format.
@@ -91,6 +100,7 @@ def report(
     else:
         rules = rules_of(margin, unpaired, on_error)
         request = request_of_arguments(runs, curve or [], sweep or [], title=title, rules=rules)
+    request = replace(request, all_tasks=tasks)
     found = build_report(request, papers)
     if film and _film(found, film, quiet=as_json):
         found = build_report(request, papers)

@@ -19,12 +19,10 @@ from vlabench.metrics import Estimate, success_rate
 from vlabench.metrics.rates import bounds_of, mean_progress, rate_of, success_of
 from vlabench.provenance import UNREADABLE
 from vlabench.record import EpisodeRecord, Outcome, Run, RunHeader
-from vlabench.table import Ints, Results, results_of, unfinished
+from vlabench.table import FEW_TASKS, Ints, Results, results_of, unfinished
 from vlabench.table import Table as Episodes
 from vlabench.verify import Difference
 
-FEW_TASKS = 100
-"""Tasks that are printed without being asked for."""
 _WIDE = 160
 """Columns when the output is no terminal: files and pipes do not wrap."""
 _WIDEST = 400

@@ -7,13 +7,13 @@ from pathlib import Path
 from rich.table import Table
 
 from vlabench.cli.output import print_json
-from vlabench.cli.tables import FEW_TASKS, console, print_rows
+from vlabench.cli.tables import console, print_rows
 from vlabench.metrics import Comparison, Estimate, Evidence, group_letters
 from vlabench.metrics.comparison import Effect, Pairs
 from vlabench.metrics.power import Question, Way, detectable, needs
 from vlabench.metrics.wording import p_text, rate_text, sentence
 from vlabench.record import Run
-from vlabench.table import Results
+from vlabench.table import FEW_TASKS, Results
 
 _MOST = 5
 """Tasks that are named where there are too many to list."""

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from vlabench.metrics.significance import holm
 from vlabench.metrics.trainings import over_trainings, p_over_states, pooled, sides_of
 from vlabench.metrics.variance import initial_states
 from vlabench.reports.model import Cell
-from vlabench.table import Results, Table, natural
+from vlabench.table import Results, Table, natural, said_groups
 
 Globs = Mapping[str, str]
 """Name of a group of tasks to globs over their ids, separated by commas."""
@@ -74,12 +75,14 @@ class Board:
         where: For people: `libero v1 under openvla@1`.
         methods: The reference first.
         groups: Name of a group of tasks to their ids; empty where there is one group only.
+        said: What an ingested run says of its tasks: column to task to value.
     """
 
     id: str
     where: str
     methods: tuple[Method, ...]
     groups: Mapping[str, tuple[str, ...]]
+    said: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @cached_property
     def tasks(self) -> tuple[str, ...]:
@@ -97,7 +100,8 @@ def make_boards(
     Args:
         named: Name of a method to its runs; those of one suite, protocol and plan are its
             trainings. Runs on several plans make several rows, whose names say which.
-        groups: Of tasks; those before the slash of a task's id where None.
+        groups: Of tasks; where None, those that an ingested run says, or those before the slash of
+            a task's id.
         aside: Names of methods that are no contenders.
 
     Raises:
@@ -141,6 +145,21 @@ def _rate(method: Method, tasks: Sequence[str] | None, on_error: OnError) -> Est
     if len(method.runs) == 1:
         return found
     return replace(found, question=f"{found.question}; these {len(method.runs)} trainings")
+
+
+def rates_by_task(method: Method, tasks: Sequence[str], on_error: OnError) -> list[Estimate | None]:
+    """Return `rate` of each task by itself; those in which the same happened are computed once."""
+    table = method.table
+    ends = np.searchsorted(table.task, np.arange(len(table.tasks) + 1)).tolist()
+    found: dict[tuple[bytes, bytes], Estimate | None] = {}
+    rates: dict[str, Estimate | None] = {}
+    for code, (begin, end) in enumerate(pairwise(ends)):
+        outcome, state = table.outcome[begin:end], table.state[begin:end]
+        happened = outcome.tobytes(), (state - state[:1]).tobytes()
+        if happened not in found:
+            found[happened] = _rate(method, [table.tasks[code]], on_error)
+        rates[table.tasks[code]] = found[happened]
+    return [rates.get(task) for task in tasks]
 
 
 def best_of(
@@ -221,12 +240,21 @@ def only(table: Table, tasks: Iterable[str]) -> Table:
 
 def _board(suite: str, protocol: str, methods: Sequence[Method], groups: Globs | None) -> Board:
     where = f"{suite} under {protocol}"
-    board = Board(id=slug(where), where=where, methods=tuple(methods), groups={})
+    said = next((run for m in methods for run in m.runs if _says_groups(run)), None)
+    columns = said.header.ingested.groups if said and said.header.ingested else {}
+    board = Board(id=slug(where), where=where, methods=tuple(methods), groups={}, said=columns)
+    if groups is None and said:
+        found = said_groups(said)
+        return replace(board, groups=found if len(found) > 1 else {})
     if groups is None:
         prefixes = dict.fromkeys(task.partition("/")[0] for task in board.tasks)
         groups = {prefix: f"{prefix}/*" for prefix in prefixes} if len(prefixes) > 1 else {}
     chosen = {name: matching(board.tasks, globs) for name, globs in groups.items()}
     return replace(board, groups={name: tasks for name, tasks in chosen.items() if tasks})
+
+
+def _says_groups(run: Results) -> bool:
+    return bool(run.header.ingested and run.header.ingested.groups)
 
 
 def matching(tasks: Sequence[str], globs: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from vlabench.errors import RecordError
 from vlabench.metrics.comparison import Comparison, Effect, Pairs, Rules, Verdict
 from vlabench.metrics.counts import OnError
 from vlabench.metrics.curves import Curve
+from vlabench.metrics.estimate import Estimate
 from vlabench.metrics.paired import compare_all, group_letters
 from vlabench.metrics.rates import progress_of
 from vlabench.metrics.stability import Stability, stability_of_runs
@@ -25,6 +26,7 @@ from vlabench.reports.boards import (
     make_boards,
     method_cell,
     rate,
+    rates_by_task,
     slug,
 )
 from vlabench.reports.costs import costs_table
@@ -47,9 +49,11 @@ from vlabench.reports.model import (
 )
 from vlabench.reports.sweeps import sweep_section
 from vlabench.reports.trainings import training_section
-from vlabench.table import Results, unfinished
+from vlabench.table import FEW_TASKS, Results, unfinished
 from vlabench.table import Table as EpisodeTable
 
+_Rates = Sequence[Estimate | None]
+"""Of each task of a board."""
 _BOLD = (
     "Bold: not significantly worse than the best of its column (p >= 0.05 after Holm, on the same "
     "episodes where plans are equal)."
@@ -70,6 +74,7 @@ class Request:
         rules: How runs are compared.
         aside: Names of methods that are no contenders; see `boards.Method`.
         papers_only: Names of methods that papers' tables show and the report's own do not.
+        all_tasks: Whether tasks are listed where there are more than `FEW_TASKS`, too.
     """
 
     title: str
@@ -80,6 +85,7 @@ class Request:
     rules: Rules = field(default_factory=Rules)
     aside: Collection[str] = ()
     papers_only: Collection[str] = ()
+    all_tasks: bool = False
 
 
 def build_report(request: Request, papers: Sequence[Section] = ()) -> Report:
@@ -98,7 +104,7 @@ def build_report(request: Request, papers: Sequence[Section] = ()) -> Report:
         _refuse_errors(boards)
     on_error = request.rules.on_error
     found = [(board, comparisons(board, request.rules)) for board in boards]
-    sections = [_board_section(board, cs, on_error) for board, cs in found]
+    sections = [_board_section(board, cs, request) for board, cs in found]
     return Report(
         title=request.title,
         findings=tuple(f for board, cs in found for f in _findings(board, cs)),
@@ -173,11 +179,13 @@ def _left_out(found: Sequence[Comparison]) -> list[str]:
     ]
 
 
-def _board_section(board: Board, found: Sequence[Comparison], on_error: OnError) -> Section:
+def _board_section(board: Board, found: Sequence[Comparison], request: Request) -> Section:
+    on_error = request.rules.on_error
+    by_task = [rates_by_task(method, board.tasks, on_error) for method in board.methods]
     tables = [success_table(board, found, on_error)]
     if found:
         tables.append(_pairs_table(board, found))
-    tables.append(_tasks_table(board, on_error))
+    tables.append(_tasks_table(board, by_task, listed=request.all_tasks))
     if costs := costs_table(board):
         tables.append(costs)
     stability = {m.name: s for m in board.methods if (s := _stability(m, on_error))}
@@ -187,7 +195,7 @@ def _board_section(board: Board, found: Sequence[Comparison], on_error: OnError)
         title=board.where,
         text=tuple(f"{line}." for line in (*_remarks(board), *_left_out(found))),
         tables=tuple(tables),
-        figures=tuple(_figures(board, stability, on_error)),
+        figures=tuple(_figures(board, by_task, stability, on_error)),
     )
 
 
@@ -350,17 +358,27 @@ def _alone(pairs: Pairs | None) -> tuple[Cell, Cell]:
     return count_cell(only_b), count_cell(only_a)
 
 
-def _tasks_table(board: Board, on_error: OnError) -> Table:
+def _tasks_table(board: Board, by_task: Sequence[_Rates], *, listed: bool) -> Table:
+    """Tabulate success by task, beside what an ingested run says of it."""
+    few = len(board.tasks) <= FEW_TASKS
     rows = []
-    for task in board.tasks:
-        cells = [rate_cell(rate(method, [task], on_error)) for method in board.methods]
-        rows.append(Row(cells=(Cell(text=task), *cells), group=task.partition("/")[0]))
+    for task, *rates in zip(board.tasks, *by_task, strict=True):
+        said = [Cell(text=values.get(task, "-")) for values in board.said.values()]
+        cells = (Cell(text=task), *said, *map(rate_cell, rates))
+        rows.append(Row(cells=cells, group=task.partition("/")[0]))
+    undrawn = f"{len(rows)} tasks are too many for a figure; that of success is over all of them"
+    undrawn += ", and by group." if board.groups else "."
     return Table(
         id=f"{board.id}-tasks",
         title=f"Success by task, {board.where}",
-        columns=(Column(name="task"), *(Column(name=m.label, kind="rate") for m in board.methods)),
+        columns=(
+            Column(name="task"),
+            *(Column(name=name) for name in board.said),
+            *(Column(name=m.label, kind="rate") for m in board.methods),
+        ),
         rows=tuple(rows),
-        notes=(INTERVALS,),
+        notes=(INTERVALS, *(() if few else (undrawn,))),
+        listed=few or listed,
     )
 
 
@@ -400,16 +418,21 @@ def _components_table(board: Board, name: str, found: Stability) -> Table:
     )
 
 
-def _figures(board: Board, stability: Mapping[str, Stability], on_error: OnError) -> list[Figure]:
+def _figures(
+    board: Board,
+    by_task: Sequence[_Rates],
+    stability: Mapping[str, Stability],
+    on_error: OnError,
+) -> list[Figure]:
     columns = {**board.groups, "all tasks": None}
     rates = {
         method.label: {name: rate(method, tasks, on_error) for name, tasks in columns.items()}
         for method in board.methods
     }
     found = [drawing.success_figure(f"{board.id}-success", board.where, rates)]
-    by_task = {m.label: [rate(m, [task], on_error) for task in board.tasks] for m in board.methods}
-    if len(board.tasks) > 1:
-        found.append(drawing.heat_figure(f"{board.id}-tasks", board.where, board.tasks, by_task))
+    if 1 < len(board.tasks) <= FEW_TASKS:
+        each = {m.label: rates for m, rates in zip(board.methods, by_task, strict=True)}
+        found.append(drawing.heat_figure(f"{board.id}-tasks", board.where, board.tasks, each))
     if stability:
         found.append(drawing.components_figure(f"{board.id}-stability", board.where, stability))
     return found

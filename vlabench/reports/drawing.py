@@ -39,7 +39,7 @@ def success_figure(id_: str, where: str, rates: Mapping[str, Rates]) -> Figure:
             aside = 0.7 * ((number + 0.5) / len(rates) - 0.5)
             found = [(i + aside, each[name]) for i, name in enumerate(groups)]
             _dots(axes, [(x, e) for x, e in found if e is not None], number, method)
-        heads = [_plain(name).replace("-", "-\n", 1) for name in groups]
+        heads = [_plain(_head(name)) for name in groups]
         axes.set_xticks(range(len(groups)), heads)
         axes.set_xlim(-0.6, len(groups) - 0.4)
         _percent_axis(axes)
@@ -285,6 +285,12 @@ def _look(number: int) -> tuple[str, str]:
     """Return a method's colour and marker: where colours begin again, each has another marker."""
     again, place = divmod(number, len(COLOURS))
     return COLOURS[place], _MARKERS[(place + again) % len(_MARKERS)]
+
+
+def _head(group: str) -> str:
+    """Return a group's name in lines: those that ingested runs say are `column: value`."""
+    column, colon, value = group.partition(": ")
+    return f"{column}:\n{fill(value, 16)}" if colon else group.replace("-", "-\n", 1)
 
 
 def _plain(name: str) -> str:

@@ -31,6 +31,8 @@ _VERDICTS = {
     "NOT COMPARABLE": ("not-comparable", "≠"),
 }
 _HEAT_COLUMNS = 3
+_MANY = 100
+"""Rows that a page holds; those of a longer table are data, and become rows when they are seen."""
 
 
 def write_html(report: Report, path: Path) -> None:
@@ -64,7 +66,8 @@ def html_of(report: Report, folder: Path = Path()) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {"sortable": _sortable, "heat": _heat, "blocks": _blocks}
-    environment.tests |= {"noted": _noted, "heated": _heated}
+    environment.filters["data"] = lambda table: Markup(_json(_data(table)))
+    environment.tests |= {"noted": _noted, "heated": _heated, "many": _many}
     episodes, films = _episodes(report.discordant, folder)
     return environment.from_string(template).render(
         report=report,
@@ -106,6 +109,40 @@ def _json(value: object) -> str:
 def _blocks(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     """Return rows by group, each group as often as others interrupt it."""
     return [(group, list(block)) for group, block in groupby(rows, key=lambda row: row.group)]
+
+
+def _many(table: Table) -> bool:
+    return len(table.rows) > _MANY
+
+
+def _data(table: Table) -> dict[str, list[Any]]:
+    """Return the rows of a long table: what differs once, column by column, and who has it.
+
+    A cell is its text, interval, note, what it is sorted by, its shade, and 1 where it is bold;
+    what is empty at its end is left out.
+    """
+    heated = _heated(table)
+    kinds, places = list[list[Any]](), list[list[int]]()
+    for number, column in enumerate(table.columns):
+        shaded = heated and number > 0 and column.kind == "rate"
+        found: dict[Cell, int] = {}
+        places.append([found.setdefault(row.cells[number], len(found)) for row in table.rows])
+        kinds.append([_packed(cell, column, shaded=shaded) for cell in found])
+    return {
+        "cells": kinds,
+        "rows": places,
+        "groups": [[group, len(block)] for group, block in _blocks(table.rows)],
+    }
+
+
+def _packed(cell: Cell, column: Column, *, shaded: bool) -> list[str | int]:
+    parts: list[str | int] = [
+        cell.text, cell.interval, cell.note, _sortable(cell, column),
+        _heat(cell) if shaded else "", int(cell.bold),
+    ]  # fmt: skip
+    while len(parts) > 1 and not parts[-1]:
+        parts.pop()
+    return parts
 
 
 def _noted(row: Row) -> bool:

@@ -46,7 +46,10 @@ def table_latex(table: Table) -> str:
     A document needs `booktabs` for its rules and `graphicx`, which makes a table smaller that would
     be too wide. What is under a number in other formats is under it here, in a smaller size.
     """
+    if not table.listed:
+        return f"% {_one_line(table.title)}\n{latex_text(f'{table.title}: {table.elsewhere}')}\n"
     parts = _parts(table.rows)
+    blocks = len({row.group for row in table.rows}) > 1
     lines = [
         f"% {_one_line(table.title)}",
         r"% \usepackage{booktabs,graphicx} in the document's preamble, then \input this file.",
@@ -60,7 +63,7 @@ def table_latex(table: Table) -> str:
             r"\centering",
             *again,
             rf"\caption{{{latex_text(table.title)}{count}}}{label}",
-            *_tabular(table, rows),
+            *_tabular(table, rows, blocks=blocks),
             *(_note(note) for note in table.notes if place == len(parts) - 1),
             r"\end{table}",
         ]
@@ -85,7 +88,7 @@ def _parts(rows: Sequence[Row]) -> list[Sequence[Row]]:
     return [rows[begin:end] for begin, end in pairwise(ends)]
 
 
-def _tabular(table: Table, rows: Sequence[Row]) -> list[str]:
+def _tabular(table: Table, rows: Sequence[Row], *, blocks: bool) -> list[str]:
     align = "".join("l" if column.kind == "text" else "r" for column in table.columns)
     heads = [_wrapped(c.name, _HEAD if c.kind != "text" else _TEXT) for c in table.columns]
     deepest = max(map(len, heads))
@@ -96,7 +99,7 @@ def _tabular(table: Table, rows: Sequence[Row]) -> list[str]:
         r"\toprule",
         *_lines([[""] * (deepest - len(head)) + head for head in heads]),
         r"\midrule",
-        *_body(rows, len(table.columns), blocks=len({row.group for row in table.rows}) > 1),
+        *_body(rows, len(table.columns), blocks=blocks),
         r"\bottomrule",
         r"\end{tabular}}",
     ]

@@ -27,17 +27,22 @@ def markdown_of(report: Report, figures: str = "figures") -> str:
 
 def table_markdown(table: Table) -> str:
     """Return a table as Markdown, its notes below it."""
+    notes = "\n".join(f"{_plain(note)}" for note in table.notes)
+    shown = _rows(table) if table.listed else _plain(table.elsewhere)
+    return shown + (f"\n\n{notes}" if notes else "")
+
+
+def _rows(table: Table) -> str:
     heads = [_plain(column.name) for column in table.columns]
     rules = ["---" if column.kind == "text" else "---:" for column in table.columns]
     lines = [_line(heads), _line(rules)]
-    group = ""
+    group, blocks = "", _has_blocks(table)
     for row in table.rows:
-        if row.group != group and _has_blocks(table):
+        if row.group != group and blocks:
             lines.append(_line([f"*{_plain(row.group)}*", *[""] * (len(heads) - 1)]))
         group = row.group
         lines.append(_line(_cells(row)))
-    notes = "\n".join(f"{_plain(note)}" for note in table.notes)
-    return "\n".join(lines) + (f"\n\n{notes}" if notes else "")
+    return "\n".join(lines)
 
 
 def _section(section: Section, figures: str) -> list[str]:

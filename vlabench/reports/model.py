@@ -74,6 +74,8 @@ class Table:
         columns: From left to right.
         rows: From top to bottom.
         notes: What a reader must know, one sentence each: n, intervals, what bold means.
+        listed: Whether rows are read without being asked for. Where not, a page folds them, and
+            Markdown and LaTeX have `elsewhere` in their place; CSV has them always.
     """
 
     id: str
@@ -81,6 +83,15 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    listed: bool = True
+
+    @property
+    def elsewhere(self) -> str:
+        """Where the rows are that are not listed."""
+        return (
+            f"{len(self.rows)} rows are not listed here, unless `vlabench report` has --tasks: "
+            f"tables/{self.id}.csv has all of them, and report.html shows them on request."
+        )
 
     def __post_init__(self) -> None:
         for row in self.rows:

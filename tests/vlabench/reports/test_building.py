@@ -9,10 +9,11 @@ import pytest
 
 from vlabench import EpisodeRecord, EpisodeSpec, Outcome, Rules, Run, RunHeader
 from vlabench.errors import RecordError, SettingError, UnknownNameError
+from vlabench.metrics.counts import OnError
 from vlabench.metrics.curves import Curve
 from vlabench.plan import PlanRequest
-from vlabench.record import Provenance, Seconds, Trace
-from vlabench.reports.boards import best_of, make_boards, rate, told_apart
+from vlabench.record import Ingested, Provenance, Seconds, Trace
+from vlabench.reports.boards import best_of, make_boards, rate, rates_by_task, told_apart
 from vlabench.reports.building import Request, build_report
 from vlabench.reports.episodes import parted
 from vlabench.reports.figures import drawn
@@ -108,6 +109,72 @@ def test_methods_that_are_as_good_share_the_mean_of_their_ranks() -> None:
     runs = {"SFT": [A], "RL": [B], "again": [results(RATES_OF_A, policy_id="c")]}
     rows = table(build_report(Request(title="t", runs=runs)), "s-v1-under-p-1-success")
     assert [rows[name]["average rank"] for name in runs] == ["2.5", "1", "2.5"]
+
+
+def ingested(tasks: Mapping[str, str], of: Mapping[str, str], **header: object) -> Results:
+    """Results as another tool's rows give them, with the colour of each task."""
+    found = Ingested(
+        format="csv", sources={}, states_known=True, unknown=("steps",), groups={"colour": of}
+    )
+    return results(tasks, ingested=found, **header)
+
+
+def test_groups_that_an_ingested_run_says_are_those_of_its_report() -> None:
+    colours = {"g/0": "red", "g/1": "blue", "g/2": "red"}
+    outcomes = {"g/0": "11", "g/1": "00", "g/2": "10"}
+    runs = {"A": [ingested(outcomes, colours)]}
+    report = build_report(Request(title="t", runs=runs))
+    (row,) = table(report, "s-v1-under-p-1-success").values()
+    assert (row["colour: red"], row["colour: blue"], row["all tasks"]) == ("75.0", "0.0", "50.0")
+    rows = table(report, "s-v1-under-p-1-tasks")
+    assert {task: cells["colour"] for task, cells in rows.items()} == colours
+    asked = build_report(Request(title="t", runs=runs, groups={"first": "g/0"}))
+    (row,) = table(asked, "s-v1-under-p-1-success").values()
+    assert "first" in row
+    assert "colour: red" not in row
+
+
+def of_many_tasks(count: int, *, all_tasks: bool = False) -> Report:
+    """Return the report of two ingested runs of one episode a task, of which they share half."""
+    colours = {f"g/{n}": ("red", "green", "blue")[n % 3] for n in range(count)}
+    one, other = ({task: str(int(n % k > 0)) for n, task in enumerate(colours)} for k in (2, 5))
+    runs = {"A": [ingested(one, colours)], "B": [ingested(other, colours, policy_id="b")]}
+    return build_report(Request(title="t", runs=runs, all_tasks=all_tasks))
+
+
+def test_a_report_of_two_thousand_tasks_has_groups_first_and_tasks_on_request() -> None:
+    report = of_many_tasks(2000)
+    text = markdown_of(report)
+    assert text.index("colour: red") < text.index("2000 rows are not listed here")
+    assert "tables/s-v1-under-p-1-tasks.csv has all of them" in text
+    assert "2000 tasks are too many for a figure; that of success is over all of them, and" in text
+    assert "| g/1999 |" not in text
+    assert len(text.splitlines()) < 60
+    assert [figure.id for figure in report.sections[0].figures] == ["s-v1-under-p-1-success"]
+    asked = markdown_of(of_many_tasks(2000, all_tasks=True))
+    assert asked.count("\n| g/") == 2000
+    assert "not listed" not in asked
+
+
+def test_a_report_of_a_hundred_tasks_lists_and_draws_them() -> None:
+    report = of_many_tasks(100)
+    assert markdown_of(report).count("\n| g/") == 100
+    assert [figure.id for figure in report.sections[0].figures] == [
+        "s-v1-under-p-1-success",
+        "s-v1-under-p-1-tasks",
+    ]
+
+
+@pytest.mark.parametrize("on_error", ["exclude", "as-failure"])
+def test_rates_of_all_tasks_are_those_of_each(on_error: OnError) -> None:
+    tasks = {"g/0": "1101", "g/1": "1101", "g/2": "x", "g/3": "01", "g/4": "1x01", "h/0": "1"}
+    more = results({task: outcomes[::-1] for task, outcomes in tasks.items()}, policy_digest="2")
+    for runs in ([results(tasks)], [results(tasks), more]):
+        (board,) = make_boards({"A": runs, "B": [results({"g/9": "1"})]})
+        for method in board.methods:
+            assert rates_by_task(method, board.tasks, on_error) == [
+                rate(method, [task], on_error) for task in board.tasks
+            ]
 
 
 def test_groups_that_are_asked_for_are_compared_each_by_itself() -> None:

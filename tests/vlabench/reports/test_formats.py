@@ -67,6 +67,18 @@ REPORT = Report(
 )
 
 
+def test_rows_that_are_not_listed_are_in_csv_and_markdown_and_latex_say_so() -> None:
+    folded = replace(TABLE, listed=False)
+    said = "tables/main.csv has all of them, and report.html shows them on request."
+    assert said in table_markdown(folded)
+    assert said in table_latex(folded)
+    assert table_csv(folded) == table_csv(TABLE)
+    for text in (table_markdown(folded), table_latex(folded)):
+        assert "2 rows are not listed here" in text
+        assert "theirs" not in text
+    assert table_markdown(folded).endswith("In percent.")
+
+
 def test_no_rate_is_bare() -> None:
     cell = rate_cell(RATE)
     assert (cell.text, cell.interval) == ("50.0", "25.0 to 75.0")

@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -588,6 +588,132 @@ def test_a_rate_is_the_darker_the_higher_and_the_best_is_bold(open_page: Open) -
     assert luminances == sorted(luminances, reverse=True)
     assert len(set(luminances)) == 5
     expect(page.locator(f"{row} strong").first).to_have_text("50.0")
+
+
+# Tables of many rows
+
+
+def many_rows(count: int, *, listed: bool = False) -> Report:
+    """Return a report of so many tasks, of which those of a colour are solved equally often."""
+    colours = ("red", "green", "blue", EVIL)
+    rows = tuple(
+        Row(
+            cells=(
+                Cell(text=f"g/task {n}"),
+                Cell(text=colours[n % 4]),
+                rate_cell(None if n == 7 else estimate(n % 4), bold=n == 4),
+                rate_cell(estimate(n % 5)),
+                rate_cell(estimate(50)),
+            ),
+            group="g" if n < count // 2 else "h",
+        )
+        for n in range(count)
+    )
+    names = ("A", "B", "C")
+    columns = (
+        Column(name="task"),
+        Column(name="colour"),
+        *(Column(name=name, kind="rate") for name in names),
+    )
+    table = Table(id="tasks", title="Success by task", columns=columns, rows=rows, listed=listed)
+    return Report(title="Many", sections=(Section(id="s", title="S", tables=(table,)),))
+
+
+@pytest.fixture
+def unfold(browser: Browser, tmp_path: Path) -> Iterator[Callable[[Report], Page]]:
+    """Open a report in a page; when the test is over, nothing has complained."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    problems: list[str] = []
+
+    def unfold(report: Report) -> Page:
+        write_html(report, tmp_path / "many.html")
+        page = context.new_page()
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto((tmp_path / "many.html").as_uri())
+        return page
+
+    yield unfold
+    context.close()
+    assert problems == []
+
+
+def test_a_page_grows_by_little_with_every_row() -> None:
+    sizes = [len(html_of(many_rows(count)).encode()) for count in (1000, 2000, 4000)]
+    assert sizes[2] - sizes[1] < 2000 * 40
+    assert sizes[2] - sizes[1] < 2.2 * (sizes[1] - sizes[0])
+
+
+def test_many_rows_are_folded_and_are_built_a_page_at_a_time(
+    unfold: Callable[[Report], Page],
+) -> None:
+    page = unfold(many_rows(250))
+    table = page.locator("#table-tasks")
+    expect(table.locator("tbody")).to_have_count(0)
+
+    table.get_by_text("250 rows").first.click()
+
+    assert first_cells(page, "tasks") == [f"g/task {n}" for n in range(100)]
+    expect(table.get_by_text("1 to 100 of 250")).to_be_visible()
+    expect(table.get_by_label("Earlier rows")).to_be_disabled()
+    table.get_by_label("Later rows").click()
+    assert first_cells(page, "tasks") == [f"g/task {n}" for n in range(100, 200)]
+    expect(table.locator(".group")).to_have_text(["g", "h"])
+    table.get_by_label("Later rows").click()
+    assert first_cells(page, "tasks") == [f"g/task {n}" for n in range(200, 250)]
+    expect(table.get_by_label("Later rows")).to_be_disabled()
+
+
+def test_many_rows_look_and_open_as_those_of_other_tables(unfold: Callable[[Report], Page]) -> None:
+    page = unfold(many_rows(250, listed=True))
+    table = page.locator("#table-tasks")
+    row = table.locator("tbody tr").nth(4)  # the group's heading is the first
+
+    assert row.locator("td").all_inner_texts()[:2] == [EVIL, "6.0\n0.0 to 12.6"]
+    expect(row.locator("td").nth(1)).to_have_class("n h1")
+    expect(row.locator("td").nth(3)).to_have_class("n h20")
+    expect(table.locator("strong")).to_have_text(["0.0"])
+    row.get_by_role("button").click()
+    expect(table.locator(".details")).to_contain_text(f"n = 50; {THESE_TASKS}; Wilson's interval")
+    expect(page).to_have_title("Many")
+
+
+def test_many_rows_are_filtered_and_sorted_all_of_them(unfold: Callable[[Report], Page]) -> None:
+    page = unfold(many_rows(250, listed=True))
+    table = page.locator("#table-tasks")
+
+    table.get_by_label("Filter").fill("BLUE")
+    expect(table.locator("output")).to_have_text("62 of 250 rows")
+    assert first_cells(page, "tasks") == [f"g/task {n}" for n in range(2, 250, 4)]
+    sort(page, "tasks", "B")
+    sort(page, "tasks", "B")
+    expect(table.locator("th").nth(3)).to_have_attribute("aria-sort", "descending")
+    blue = range(2, 250, 4)  # in two groups, which stay together; equal ones in their order
+    assert first_cells(page, "tasks") == [
+        f"g/task {n}" for n in sorted(blue, key=lambda n: (n >= 125, -(n % 5), n))
+    ]
+    sort(page, "tasks", "B")
+    table.get_by_label("Filter").fill("nothing like it")
+    expect(table.get_by_text("No row matches.")).to_be_visible()
+    table.get_by_label("Filter").fill("")
+    sort(page, "tasks", "A")
+    table.get_by_label("Later rows").click()
+    assert first_cells(page, "tasks")[24] == "g/task 7"  # the last of its group: it has no rate
+
+
+def test_without_javascript_it_is_said_where_many_rows_are(
+    browser: Browser, tmp_path: Path
+) -> None:
+    write_html(many_rows(250), tmp_path / "many.html")
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((tmp_path / "many.html").as_uri())
+
+    said = page.locator("#table-tasks noscript p")
+    expect(said).to_be_visible()
+    expect(said).to_contain_text("tables/tasks.csv has them")
+    expect(page.locator(".many")).to_be_hidden()
+    context.close()
 
 
 # Episodes

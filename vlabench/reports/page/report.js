@@ -33,6 +33,7 @@ const texts = new WeakMap(); // row -> its words, cell by cell
 const collator = new Intl.Collator("en", { numeric: true });
 const nextOrder = { none: "ascending", ascending: "descending", descending: "none" };
 
+const inPage = { text: (cell) => cell.textContent, value: (cell) => cell.dataset.v };
 const rowsOf = (body) => $$(":scope > tr:not(.group, .details)", body);
 
 function textOf(row) {
@@ -42,11 +43,12 @@ function textOf(row) {
   return texts.get(row);
 }
 
-function comparison(column, kind, sign) {
+function comparison(column, kind, sign, read = inPage) {
   if (kind === "text") {
-    return (a, b) => sign * collator.compare(a.cells[column].textContent, b.cells[column].textContent);
+    const text = (row) => read.text(row.cells[column]);
+    return (a, b) => sign * collator.compare(text(a), text(b));
   }
-  const value = (row) => row.cells[column].dataset.v;
+  const value = (row) => read.value(row.cells[column]);
   return (a, b) => {
     const [x, y] = [value(a), value(b)];
     if (x === undefined || y === undefined) return (x === undefined) - (y === undefined);
@@ -59,9 +61,14 @@ function sortTable(head) {
   const order = nextOrder[head.getAttribute("aria-sort") ?? "none"];
   for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
   if (order !== "none") head.setAttribute("aria-sort", order);
+  const by = [head.cellIndex, head.dataset.kind, order === "ascending" ? 1 : -1];
+  if (many.has(table)) {
+    sortMany(table, order === "none" ? null : comparison(...by, inData));
+    return;
+  }
   const compare = order === "none"
     ? (a, b) => places.get(a) - places.get(b)
-    : comparison(head.cellIndex, head.dataset.kind, order === "ascending" ? 1 : -1);
+    : comparison(...by);
   closeDetails(table);
   for (const body of table.tBodies) {
     const rows = rowsOf(body);
@@ -73,6 +80,10 @@ function sortTable(head) {
 function filterTable(input) {
   const box = input.closest(".table");
   const wanted = words(input.value);
+  if (many.has($("table", box))) {
+    filterMany($("table", box), wanted);
+    return;
+  }
   let shown = 0;
   let total = 0;
   closeDetails(box);
@@ -138,6 +149,150 @@ function startTables() {
   });
 }
 
+/* Tables of many rows. They are data, of which a page becomes rows once somebody unfolds it. */
+
+const ROWS = 100;
+const many = new WeakMap(); // table -> what is known of its rows
+const inData = {
+  text: ([text, interval]) => (interval ? `${text} ${interval}` : text),
+  value: ([, , , value]) => value || undefined,
+};
+
+function startManyRows() {
+  for (const box of $$(".many")) {
+    const table = $("table", box);
+    const show = () => {
+      if (!box.open || many.has(table)) return;
+      const rows = readRows(JSON.parse($("script", box).textContent));
+      many.set(table, { rows, found: rows, wanted: [], compare: null, page: 0 });
+      showRows(table);
+    };
+    box.addEventListener("toggle", show);
+    $(".pages", box).addEventListener("click", ({ target }) => {
+      if (!target.dataset.by) return;
+      many.get(table).page += Number(target.dataset.by);
+      showRows(table);
+      $(".scroll", box).scrollTop = 0;
+    });
+    show();
+  }
+}
+
+function readRows({ cells, rows, groups }) {
+  const found = [];
+  groups.forEach(([name, count], group) => {
+    for (let left = count; left > 0; left -= 1) {
+      const place = found.length;
+      found.push({ name, group, place, cells: rows.map((of, column) => cells[column][of[place]]) });
+    }
+  });
+  return found;
+}
+
+function sortMany(table, compare) {
+  many.get(table).compare = compare;
+  orderMany(table);
+}
+
+function filterMany(table, wanted) {
+  const { rows } = many.get(table);
+  many.get(table).wanted = wanted;
+  orderMany(table);
+  const count = many.get(table).found.length;
+  const box = table.closest(".table");
+  $("output", box).textContent =
+    wanted.length ? `${count} of ${rows.length} rows` : `${rows.length} rows`;
+  $(".empty", box).hidden = count > 0;
+}
+
+function orderMany(table) {
+  const state = many.get(table);
+  state.page = 0;
+  state.found = state.rows.filter((row) => {
+    row.text ??= row.cells.map(inData.text).join("\n").toLowerCase();
+    return state.wanted.every((word) => row.text.includes(word));
+  });
+  // As in other tables, rows stay in their group.
+  if (state.compare) state.found.sort((a, b) => a.group - b.group || state.compare(a, b));
+  showRows(table);
+}
+
+function showRows(table) {
+  const { found, page } = many.get(table);
+  const heads = [...table.tHead.rows[0].cells];
+  let body = null;
+  let group = null;
+  for (const old of [...table.tBodies]) old.remove();
+  for (const row of found.slice(page * ROWS, (page + 1) * ROWS)) {
+    if (row.group !== group) {
+      body = table.createTBody();
+      if (row.name) body.append(groupRow(row.name, heads.length));
+      group = row.group;
+    }
+    body.append(rowOf(row, heads));
+  }
+  sayPage($(".pages", table.closest(".table")), page, ROWS, found.length);
+}
+
+function groupRow(name, width) {
+  const row = document.createElement("tr");
+  const cell = document.createElement("th");
+  const text = document.createElement("span");
+  row.className = "group";
+  cell.scope = "rowgroup";
+  cell.colSpan = width;
+  text.textContent = name;
+  cell.append(text);
+  row.append(cell);
+  return row;
+}
+
+function rowOf({ cells }, heads) {
+  const row = document.createElement("tr");
+  const noted = cells.some(([, , note]) => note);
+  cells.forEach(([text, interval, note, value, shade, bold], column) => {
+    const cell = document.createElement(column ? "td" : "th");
+    let inside = cell;
+    if (!column) {
+      cell.scope = "row";
+      if (noted) {
+        inside = document.createElement("button");
+        inside.type = "button";
+        inside.className = "more";
+        inside.setAttribute("aria-expanded", "false");
+        cell.append(inside);
+      }
+    }
+    if (heads[column].dataset.kind !== "text") cell.className = shade ? `n ${shade}` : "n";
+    if (value) cell.dataset.v = value;
+    if (note) cell.title = note;
+    fillCell(inside, text, interval, bold);
+    row.append(cell);
+  });
+  return row;
+}
+
+function fillCell(inside, text, interval, bold) {
+  const strong = document.createElement("strong");
+  strong.textContent = text;
+  inside.append(bold ? strong : text);
+  if (!interval) return;
+  const small = document.createElement("small");
+  small.textContent = interval;
+  inside.append(" ", small);
+}
+
+/* Say which part of a list is shown, and whether there is more before and after it. */
+
+function sayPage(box, page, size, count) {
+  const [back, on] = $$("button", box);
+  back.disabled = page === 0;
+  on.disabled = (page + 1) * size >= count;
+  box.hidden = count <= size;
+  $("span", box).textContent =
+    `${page * size + 1} to ${Math.min(count, (page + 1) * size)} of ${count}`;
+}
+
 /* Episodes. The list is built a page at a time, and one episode is open. */
 
 const PAGE = 20;
@@ -178,12 +333,7 @@ function listEpisodes() {
   const { found, page, open } = explorer;
   const shown = found.slice(page * PAGE, (page + 1) * PAGE);
   $("#episode-list").replaceChildren(...shown.map((episode) => linkTo(episode, episode === open)));
-  const [back, on] = $$(".pages button");
-  back.disabled = page === 0;
-  on.disabled = (page + 1) * PAGE >= found.length;
-  $(".pages").hidden = found.length <= PAGE;
-  $(".pages span").textContent =
-    `${page * PAGE + 1} to ${page * PAGE + shown.length} of ${found.length}`;
+  sayPage($(".pages", $(".master")), page, PAGE, found.length);
 }
 
 function alone(episode) {
@@ -399,4 +549,5 @@ function keyInEpisodes(event) {
 
 startTheme();
 startTables();
+startManyRows();
 startEpisodes();
