@@ -701,6 +701,21 @@ def test_many_rows_are_filtered_and_sorted_all_of_them(unfold: Callable[[Report]
     assert first_cells(page, "tasks")[24] == "g/task 7"  # the last of its group: it has no rate
 
 
+def test_a_long_name_stays_in_its_column(unfold: Callable[[Report], Page]) -> None:
+    report = many_rows(101, listed=True)
+    (section,) = report.sections
+    (table,) = section.tables
+    name = Cell(text="libero-plus/" + "put_the_black_bowl_on_the_plate_" * 4)
+    rows = tuple(replace(row, cells=(name, *row.cells[1:])) for row in table.rows)
+    section = replace(section, tables=(replace(table, rows=rows),))
+    page = unfold(replace(report, sections=(section,)))
+
+    inside = page.locator("#table-tasks tbody th button").first
+    assert inside.evaluate("e => e.scrollWidth - e.clientWidth") <= 0
+    cell = page.locator("#table-tasks tbody th[scope=row]").first
+    assert inside.bounding_box()["width"] <= cell.bounding_box()["width"]
+
+
 def test_without_javascript_it_is_said_where_many_rows_are(
     browser: Browser, tmp_path: Path
 ) -> None:
