@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from vlabench.cli.options import Json, Margin, OnErrorOption, Unpaired, rules_of
+from vlabench.cli.output import json_text, visible
 from vlabench.errors import RecordError, VlabenchError
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def gate(
             _write(junit, gates.junit(found), mode="w")
         if summary is not None:
             _write(summary, gates.summary(found), mode="a")
-        text = _json(found) if as_json else "\n".join(_lines(found))
+        text = _json(found) if as_json else "\n".join(map(visible, _lines(found)))
     except (typer.BadParameter, VlabenchError) as error:
         _refuse(str(error))
     except Exception as error:  # noqa: BLE001  # no crash may be read as a verdict
@@ -100,8 +101,11 @@ def _say(text: str) -> None:
     try:
         print(text)
         sys.stdout.flush()
-    except OSError:  # `vlabench gate | head`, or a full disk
+    except BrokenPipeError:  # `vlabench gate | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # a full disk: nobody has read a verdict
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _refuse(f"cannot write standard output: {error.strerror}")
 
 
 def _status(found: "Gate") -> int:
@@ -141,25 +145,25 @@ def _write(path: Path, text: str, *, mode: str) -> None:
 
 
 def _json(found: "Gate") -> str:
-    from vlabench.cli.output import json_text
     from vlabench.gate.sentences import headline
 
     return json_text({"headline": headline(found), **asdict(found)})
 
 
 def _lines(found: "Gate") -> "Iterator[str]":
-    from vlabench.cli.tables import rows_text
+    from vlabench.cli.tables import one_line, rows_text
     from vlabench.gate.sentences import headline, sentence, task_rows, tasks_note
 
     yield headline(found)
     for entry in found.entries:
-        yield sentence(entry)
-        yield from (f"  note: {note}" for note in entry.judgement.comparison.notes)
+        yield one_line(sentence(entry))
+        yield from (f"  note: {one_line(note)}" for note in entry.judgement.comparison.notes)
         if entry.tasks:
             yield rows_text(task_rows(entry))
             yield f"  {tasks_note(entry, found.margin)}"
         for one in entry.changed[:_MOST]:
-            yield f"  {one.key}: {one.then} then, {one.now} now{', ' * bool(one.where)}{one.where}"
+            where = f", {one.where}" if one.where else ""
+            yield f"  {one_line(one.key)}: {one.then} then, {one.now} now{where}"
         if (left := len(entry.changed) - _MOST) > 0:
             yield f"  and {left} more; --json lists all of them"
     yield from (f"no baseline for {path}: nothing is said of it" for path in found.extra)

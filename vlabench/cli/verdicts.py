@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Table
 
 from vlabench.cli.output import print_json
-from vlabench.cli.tables import console, print_rows
+from vlabench.cli.tables import console, one_line, print_rows
 from vlabench.metrics import Comparison, Estimate, Evidence, group_letters
 from vlabench.metrics.comparison import Effect, Pairs
 from vlabench.metrics.power import Question, Way, detectable, needs
@@ -129,7 +129,7 @@ def _detectable(question: Question, n: int) -> dict[str, float | None]:
 
 def _print_one(c: Comparison, *, all_tasks: bool) -> None:
     out = console()
-    out.print(sentence(c), soft_wrap=True, markup=False)
+    out.print(one_line(sentence(c)), soft_wrap=True)
     lines = [f"note: {note}" for note in c.notes]
     if c.evidence is not None:
         shown = all_tasks or len(c.evidence.tasks) <= FEW_TASKS
@@ -138,7 +138,7 @@ def _print_one(c: Comparison, *, all_tasks: bool) -> None:
             out.print(_worst(c.evidence.tasks), soft_wrap=True, markup=False)
         lines = _explanations(c, c.evidence) + lines
     for line in lines:
-        out.print(line, soft_wrap=True, markup=False)
+        out.print(one_line(line), soft_wrap=True)
 
 
 def _worst(tasks: Sequence[Effect]) -> str:
@@ -160,7 +160,8 @@ def _effects(e: Evidence, *, tasks: Sequence[Effect]) -> Table:
     for effects in (e.groups, tasks):
         for each in effects:
             table.add_row(
-                each.name, str(each.difference.n), rate_text(each.rate_a), rate_text(each.rate_b),
+                one_line(each.name), str(each.difference.n),
+                rate_text(each.rate_a), rate_text(each.rate_b),
                 *_alone(each.pairs), *_cells(each.difference),
                 p_text(each.p_value), p_text(each.p_adjusted),
             )  # fmt: skip
@@ -174,7 +175,9 @@ def _effects(e: Evidence, *, tasks: Sequence[Effect]) -> Table:
         if difference:
             p_value = p_text(e.p_value) if difference is e.difference else ""
             cells = _cells(difference)
-            table.add_row(f"all, {name}", str(difference.n), *rates, *cells, p_value, "")
+            # Of what the rates are about, the row of these checkpoints says; others have none.
+            about = rates if difference is (e.checkpoints or e.difference) else [""] * len(rates)
+            table.add_row(f"all, {name}", str(difference.n), *about, *cells, p_value, "")
     return table
 
 
@@ -205,9 +208,9 @@ def _print_many(found: Sequence[Comparison], letters: dict[str, str]) -> None:
         ])  # fmt: skip
         out.print("runs that share a letter were not told apart: neither is BETTER, p after Holm")
     for c in found:
-        out.print(sentence(c), soft_wrap=True, markup=False)
+        out.print(one_line(sentence(c)), soft_wrap=True)
     for note in dict.fromkeys(note for c in found for note in c.notes):
-        out.print(f"note: {note}", soft_wrap=True, markup=False)
+        out.print(one_line(f"note: {note}"), soft_wrap=True)
 
 
 def _rate(rate: Estimate) -> str:

@@ -39,7 +39,8 @@ def _suite(entry: Entry) -> ET.Element:
     judgement = entry.judgement
     run = _case(suite, entry, "the run")
     if kind := _ELEMENTS.get(judgement.status):
-        _tell(run, kind, judgement.status, f"{sentence(entry)}\n{_lost(entry)}")
+        said = " ".join(sentence(entry).splitlines())
+        _tell(run, kind, judgement.status, f"{said}\n{_lost(entry)}")
     evidence = judgement.comparison.evidence
     worse = {task.name for task in judgement.worse}
     for task in evidence.tasks if evidence else ():

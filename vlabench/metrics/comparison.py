@@ -108,6 +108,7 @@ class Evidence:
         new_tasks: The same on new tasks like these; None with one task, or without pairing.
         checkpoints: The same of these checkpoints alone; None where each run is of one training.
         trainings: Of a and of b.
+        repeated: Whether initial states were met more than once.
         pairs: The table of pairs; None without pairing, or with several trainings.
         p_value: That there is no difference.
         p_adjusted: After Holm, over all pairs of runs compared together. It decides.
@@ -125,6 +126,7 @@ class Evidence:
     new_tasks: Estimate | None
     checkpoints: Estimate | None = None
     trainings: tuple[int, int] = (1, 1)
+    repeated: bool = False
     pairs: Pairs | None
     p_value: float
     p_adjusted: float

@@ -13,8 +13,9 @@ from vlabench.metrics.counts import OnError
 from vlabench.metrics.estimate import Estimate
 from vlabench.metrics.intervals import newcombe, tango
 from vlabench.metrics.rates import rate_of
-from vlabench.metrics.significance import holm, mcnemar, unpaired_test
+from vlabench.metrics.significance import holm, sign_flip, unpaired_test
 from vlabench.metrics.variance import (
+    Clusters,
     Mean,
     initial_states,
     interval_on_these_tasks,
@@ -64,8 +65,7 @@ def paired_evidence(a: Table, b: Table, ended: NDArray[np.bool_], rules: Rules) 
     kept = ended | (rules.on_error == "as-failure")
     one, other = counted(a.rows(kept), rules.on_error), counted(b.rows(kept), rules.on_error)
     change = (other.outcome - one.outcome).astype(np.float64)
-    changed = _states(change, one)
-    p_value = mcnemar(changed.worse, changed.better)
+    p_value = sign_flip(weighted_changes(change, one.task, one.state))
     return Evidence(
         rate_a=rate_of(one, confidence=rules.confidence),
         rate_b=rate_of(other, confidence=rules.confidence),
@@ -75,7 +75,8 @@ def paired_evidence(a: Table, b: Table, ended: NDArray[np.bool_], rules: Rules) 
         pairs=_pairs(one.outcome, other.outcome),
         p_value=p_value,
         p_adjusted=p_value,
-        test="exact McNemar",
+        repeated=bool(one.repeat.any()),
+        test="exact McNemar" if _alike(one) else "exact sign-flip test on initial states",
         bounds=bounds(a, b) if excluded else None,
         tasks=with_holm(_each_task(one, other, partial(_paired_effect, rules=rules))),
         groups=with_holm([
@@ -129,6 +130,26 @@ def _pairs(a: NDArray[np.int64], b: NDArray[np.int64]) -> Pairs:
         int(((a == x) & (b == y)).sum()) for x, y in ((1, 1), (0, 1), (1, 0), (0, 0))
     )
     return Pairs(both=both, only_b=only_b, only_a=only_a, neither=neither)
+
+
+def _alike(table: Table) -> bool:
+    """Whether every pair counts alike: one a state, as many states in each task."""
+    counts = np.bincount(table.task)
+    return not table.repeat.any() and len(set(counts[counts > 0].tolist())) == 1
+
+
+def weighted_changes(change: NDArray[np.float64], task: Ints, state: Ints) -> NDArray[np.float64]:
+    """Return each initial state's part of the mean change over tasks, `[states]`.
+
+    Args:
+        change: Of every pair, `[n]`.
+        task: Its task, `[n]`.
+        state: Its initial state, `[n]`.
+    """
+    clusters = Clusters.of(task, state)
+    sizes = clusters.sizes[clusters.stratum] * len(clusters.sizes)
+    weighted: NDArray[np.float64] = clusters.by_state(change) / sizes
+    return weighted
 
 
 def _states(change: NDArray[np.float64], table: Table) -> States:
@@ -192,10 +213,13 @@ def difference_on_new_tasks(
     """
     mean = over_new_tasks(change, task, state, largest=1.0)
     half = mean.quantile(confidence) * mean.variance**0.5
+    these = difference_on_these_tasks(
+        change, task, state, question=question, confidence=confidence
+    )  # who knows less of these tasks does not know more of new ones
     return Estimate(
         value=mean.value,
-        low=max(-1.0, mean.value - half),
-        high=min(1.0, mean.value + half),
+        low=max(-1.0, min(these.low, mean.value - half)),
+        high=min(1.0, max(these.high, mean.value + half)),
         n=len(change),
         method=f"Student {100 * confidence:g}%, {mean.units} tasks and one that changes wholly",
         question=question,
@@ -228,7 +252,7 @@ def tango_about(
 def _paired_effect(name: str, a: Table, b: Table, *, rules: Rules) -> Effect:
     change = (b.outcome - a.outcome).astype(np.float64)
     changed = _states(change, a)
-    p_value = mcnemar(changed.worse, changed.better)
+    p_value = sign_flip(weighted_changes(change, a.task, a.state))
     return Effect(
         name=name,
         rate_a=Sample.of(a).rate(rules.confidence),
@@ -281,6 +305,7 @@ def unpaired_evidence(all_a: Table, all_b: Table, rules: Rules) -> Evidence | No
         if rules.together > 1
         else None,
         new_tasks=None,
+        repeated=bool(a.repeat.any() or b.repeat.any()),
         pairs=None,
         p_value=p_value,
         p_adjusted=p_value,

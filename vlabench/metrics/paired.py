@@ -288,6 +288,10 @@ def _notes(a: _Side, b: _Side) -> tuple[str, ...]:
         if any(header.provenance.dirty for header in headers):
             notes.append(f"{side.name} was made by uncommitted code")
         notes += _unfinished(side)
+    one, other = a.table, b.table
+    traced = (one.trajectory != b"").all()
+    if traced and one.same_episodes(other) and (one.trajectory == other.trajectory).all():
+        notes.append(f"all {len(one.outcome)} episodes went the same way in both, to the last bit")
     if a.header.fingerprint.mismatches == b.header.fingerprint.mismatches:
         notes += [f"both NOT COMPARABLE with others: {m}" for m in a.header.fingerprint.mismatches]
     return tuple(notes)
@@ -373,7 +377,7 @@ def _needed(evidence: Evidence, rules: Rules) -> More | None:
 
 def _episodes_for(effect: float, evidence: Evidence, confidence: float) -> int | None:
     pairs = evidence.pairs
-    if evidence.trainings != (1, 1):
+    if evidence.repeated or evidence.trainings != (1, 1):
         return None  # more states, or more trainings: which of both depends on what they differ in
     try:
         if pairs is None:

@@ -13,6 +13,11 @@ Floats = NDArray[np.float64]
 
 _EXACT_TABLES = 40_000
 """Largest product of both sample sizes for which Boschloo's test is computed; seconds beyond."""
+_TINY = 1e-9
+_MANY = 1_000
+"""Changes from which their sum with random signs is taken to be normal."""
+_GRID = 20_000
+"""Steps into which the sum of all changes is divided."""
 _EXACT_EPISODES = 20_000
 """Episodes of all strata for which the exact stratified test is computed."""
 
@@ -26,6 +31,37 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
     less, more = sorted((only_a, only_b))
     return min(1.0, 2 * float(betainc(more, less + 1, 0.5))) if less < more else 1.0
+
+
+def sign_flip(changes: Floats) -> float:
+    """Two-sided p-value that changes are as likely the other way round (Fisher 1935, section 21).
+
+    Of their sum, each with either sign: McNemar's test where all are as large, as single pairs of
+    tasks with equally many states are, and else one of the same weighted mean as an interval has.
+    Summed over all signs on a grid of sums; normal where changes are very many.
+
+    Args:
+        changes: Of initial states, each times its weight in the mean, `[n]`.
+    """
+    sizes = np.abs(changes)
+    sizes = sizes[sizes > _TINY * sizes.max(initial=0.0)]
+    total = abs(float(changes.sum()))
+    if not len(sizes):
+        return 1.0
+    if np.ptp(sizes) <= _TINY * sizes.max():
+        up, down = int((changes > 0).sum()), int((changes < 0).sum())
+        return mcnemar(down, up)
+    if len(sizes) > _MANY:
+        return float(2 * NormalDist().cdf(-total / float((sizes**2).sum()) ** 0.5))
+    steps = np.maximum(1, np.round(sizes / sizes.sum() * _GRID)).astype(np.int64)
+    reach = int(steps.sum())
+    chances = np.zeros(2 * reach + 1)
+    chances[reach] = 1.0
+    for step in steps.tolist():
+        chances = (np.roll(chances, step) + np.roll(chances, -step)) / 2
+    found = total / float(sizes.sum()) * reach
+    far = np.abs(np.arange(-reach, reach + 1)) >= found - 0.5 * len(steps) ** 0.5
+    return min(1.0, float(chances[far].sum()))
 
 
 def unpaired_test(successes_a: Ints, n_a: Ints, successes_b: Ints, n_b: Ints) -> tuple[float, str]:

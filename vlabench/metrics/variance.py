@@ -128,7 +128,7 @@ def _mean_of(parts: "_Parts") -> Mean:
     within = np.bincount(stratum, about)
     common = max(parts.common(), parts.single * len(parts.states) / parts.clusters.n)
     each = (within + _PRIOR * common) / (m - 1 + _PRIOR)
-    variance = float((each / m).mean()) / len(m)
+    variance = max(float((each / m).mean()) / len(m), parts.independent())
     episodes = parts.single / variance if parts.single and variance else len(m) / (1 / m).mean()
     return Mean(
         value=parts.value,
@@ -259,10 +259,11 @@ def rate_on_new_tasks(
     mean = over_new_tasks(success, task, state)
     low, high = edged_wilson(mean.value * mean.episodes, mean.episodes, mean.quantile(confidence))
     least, most = edged_wilson(mean.value * mean.units, mean.units, normal_quantile(confidence))
+    these = rate_on_these_tasks(success, task, state, confidence=confidence)
     return Estimate(
         value=mean.value,
-        low=min(float(max(low, least)), mean.value),
-        high=max(float(min(high, most)), mean.value),
+        low=min(float(max(low, least)), these.low),
+        high=max(float(min(high, most)), these.high),
         n=len(success),
         method=f"clustered Wilson {100 * confidence:g}%",
         question=NEW_TASKS,
@@ -332,7 +333,7 @@ class _Parts:
     """Means of initial states (clusters) and of tasks (strata), and the whole."""
 
     def __init__(self, values: NDArray[np.float64], clusters: Clusters) -> None:
-        self.clusters = clusters
+        self.clusters, self.values = clusters, values
         self.states = clusters.by_state(values)
         self.tasks = clusters.by_task(self.states)
         self.value = float(self.tasks.mean())
@@ -345,6 +346,16 @@ class _Parts:
         """Variance of one episode about the mean of all, without bias."""
         n = self.clusters.n
         return self.square * n / (n - 1) if n > 1 else 0.0
+
+    def independent(self) -> float:
+        """Return the variance of the mean were repeats independent; no repeats make it smaller."""
+        clusters = self.clusters
+        if clusters.index is None:
+            return 0.0
+        own = self.tasks[clusters.stratum][clusters.index]
+        squares = clusters.by_task(clusters.by_state((self.values - own) ** 2))
+        episodes = np.bincount(clusters.stratum, clusters.episodes)
+        return float((squares / episodes).mean()) / len(clusters.sizes)
 
     def common(self) -> float:
         """Return the variance of states about the mean of all, as if there were no tasks."""

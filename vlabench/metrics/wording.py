@@ -21,7 +21,11 @@ def sentence(c: Comparison) -> str:
     if c.verdict is Verdict.EQUIVALENT:
         margin = f"{100 * c.margin:g} points"
         return f"{c.b} is EQUIVALENT to {c.a} within {margin}: {points_text(e.difference)}, {sure}"
-    return f"UNDERPOWERED: {c.b} less {c.a} is {points_text(e.difference)}, {sure}; {_wanted(c, e)}"
+    joint = f", {points_text(e.wider)} with all comparisons together" if e.wider else ""
+    return (
+        f"UNDERPOWERED: {c.b} less {c.a} is {points_text(e.difference)}{joint}, {sure}; "
+        f"{_wanted(c, e)}"
+    )
 
 
 def scaling_sentence(found: Scaling) -> str:
@@ -115,6 +119,8 @@ def _n_text(e: Evidence) -> str:
 def _wanted(c: Comparison, e: Evidence) -> str:
     if c.needed is None and e.trainings != (1, 1):
         return "more trainings would tell more"
+    if e.repeated:
+        return "more initial states would tell more"
     if c.needed is None:
         return "more of the same would tell little more"
     unit = "pairs" if e.pairs else "episodes of each"

@@ -27,6 +27,7 @@ from vlabench import (
 from vlabench.metrics import compare_all, group_letters
 from vlabench.metrics.comparison import Subject
 from vlabench.metrics.intervals import edged_wilson, normal_quantile, tango
+from vlabench.metrics.rates import rate_of, success_of
 from vlabench.metrics.wording import sentence
 from vlabench.plan import PlanRequest
 from vlabench.record import Fingerprint, Provenance, Trace
@@ -501,8 +502,6 @@ def test_one_state_says_nothing_of_others_however_often_it_was_met() -> None:
 @given(RUNS, st.integers(1, 3))
 def test_success_and_failure_may_change_places(tasks: list[tuple[str, str]], repeats: int) -> None:
     """Each interval of a rate is mirrored, whatever is called success."""
-    from vlabench.metrics.rates import rate_of, success_of
-
     swapped = str.maketrans("01", "10")
     letters = [x * repeats if repeats > 1 else x for x, _ in tasks]
     one, other = (
@@ -790,3 +789,46 @@ def test_plans_that_were_asked_for_alike_say_which_episode_differs() -> None:
     ):  # fmt: skip
         (reason,) = compare_runs(one, b).reasons
         assert re.match(f"plans differ: {told}; run both on one plan", reason), reason
+
+
+def test_the_test_is_of_the_mean_that_the_interval_is_about() -> None:
+    """Thirty tasks of two states collapse; one of 200 gains as many: the mean over tasks falls."""
+    a = run("0" * 60 + "1" * 140, *["11"] * 30)
+    b = run("1" * 200, *["00"] * 30)
+    found = compare_runs(a, b)
+    assert found.verdict is Verdict.WORSE
+    assert found.evidence
+    assert found.evidence.pairs
+    assert (found.evidence.pairs.only_a, found.evidence.pairs.only_b) == (60, 60)
+    assert found.evidence.p_value < 1e-6
+    assert found.evidence.test == "exact sign-flip test on initial states"
+    assert compare_runs(A, BETTER).evidence.test == "exact McNemar"  # type: ignore[union-attr]
+
+
+def test_what_is_not_known_of_these_tasks_is_not_known_of_new_ones() -> None:
+    for tasks in (["0"] * 20, ["1"] * 20, ["11000"] * 30):
+        found = compare_runs(run(*tasks), run(*[t.replace("110", "111") for t in tasks])).evidence
+        assert found
+        assert found.new_tasks
+        assert found.new_tasks.low <= found.difference.low
+        assert found.new_tasks.high >= found.difference.high
+
+
+def test_repeats_never_tell_more_than_as_many_episodes_of_their_own() -> None:
+    """Of each state's two episodes one succeeds: means of states do not vary at all."""
+    repeated = results_of(run("10" * 20, repeats=2)).table
+    alone = results_of(run("10" * 20)).table
+    found, single = (success_of(table) for table in (repeated, alone))
+    assert found.high - found.low >= single.high - single.low - 1e-9
+
+
+def test_equal_trajectories_are_noted_and_repeats_want_states() -> None:
+    traced = replace(A, episodes=tuple(
+        replace(r, trace=Trace(digest=f"{i:032d}", states="0" * 8, actions="0" * 8))
+        for i, r in enumerate(A.episodes)
+    ))  # fmt: skip
+    notes = compare_runs(traced, traced).notes
+    assert "all 200 episodes went the same way in both, to the last bit" in notes
+    assert compare_runs(A, A).notes == ()
+    few = compare_runs(run("1" * 20, repeats=20), run("10" * 10, repeats=20))
+    assert sentence(few).endswith("; more initial states would tell more")

@@ -16,6 +16,7 @@ from vlabench.metrics.significance import (
     compact_letters,
     holm,
     mcnemar,
+    sign_flip,
     tarone_holm,
     unpaired_test,
 )
@@ -91,6 +92,27 @@ def test_tests_that_cannot_reject_cost_the_others_nothing() -> None:
     assert (steps, level) == ([True, True], 0.04)
     assert tarone_holm([0.01, 0.015, 0.9], [0.0, 0.0, 0.0], 0.03)[0] == [True, True, False]
     assert tarone_holm([], [], 0.05) == ([], 0.05)
+
+
+@property_test
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=9))
+def test_flipping_signs_counts_every_choice_of_them(changes: list[float]) -> None:
+    """All choices of signs are gone through one by one; the grid may count near ties as ties."""
+    sizes = np.abs(changes)
+    sums = np.array([np.dot(signs, sizes) for signs in product((-1, 1), repeat=len(changes))])
+    total = abs(sum(changes))
+    room = 2e-3 * sizes.sum()
+    least, most = (float((np.abs(sums) >= total + x).mean()) for x in (room, -room))
+    assert least - 1e-9 <= sign_flip(np.array(changes)) <= most + 1e-9
+
+
+def test_flipping_signs_of_equal_changes_is_mcnemar() -> None:
+    for up, down in ((0, 5), (7, 2), (30, 12), (0, 0)):
+        changes = np.array([0.1] * up + [-0.1] * down + [0.0] * 9)
+        assert sign_flip(changes) == pytest.approx(mcnemar(down, up), abs=1e-12)
+    rng = np.random.default_rng(1)
+    few = rng.normal(0.02, 1, 1000)
+    assert sign_flip(few) == pytest.approx(sign_flip(np.append(few, [1e-3, -1e-3])), abs=0.01)
 
 
 def test_the_unpaired_test_is_boschloos_where_that_can_be_computed() -> None:
