@@ -21,7 +21,12 @@ def sentence(c: Comparison) -> str:
     if c.verdict is Verdict.EQUIVALENT:
         margin = f"{100 * c.margin:g} points"
         return f"{c.b} is EQUIVALENT to {c.a} within {margin}: {points_text(e.difference)}, {sure}"
-    joint = f", {points_text(e.wider)} with all comparisons together" if e.wider else ""
+    within = -c.margin < e.difference.low and e.difference.high < c.margin
+    joint = ""
+    if e.wider and within:
+        joint = (
+            f" ([{100 * e.wider.low:.1f}, {100 * e.wider.high:.1f}] for all comparisons together)"
+        )
     return (
         f"UNDERPOWERED: {c.b} less {c.a} is {points_text(e.difference)}{joint}, {sure}; "
         f"{_wanted(c, e)}"

@@ -832,3 +832,12 @@ def test_equal_trajectories_are_noted_and_repeats_want_states() -> None:
     assert compare_runs(A, A).notes == ()
     few = compare_runs(run("1" * 20, repeats=20), run("10" * 10, repeats=20))
     assert sentence(few).endswith("; more initial states would tell more")
+
+
+def test_what_keeps_many_from_equivalent_stands_in_the_sentence() -> None:
+    runs = [run("10" * 60 + "1" * 30)] * 4
+    one, *_ = compare_all(runs, names=list("ABCD"), rules=Rules(margin=0.03))
+    assert sentence(one).startswith("UNDERPOWERED: B less A is 0.0 points [-2.5, 2.5] ([-")
+    assert "] for all comparisons together), n = 150 pairs" in sentence(one)
+    apart, *_ = compare_all(runs, names=list("ABCD"), rules=Rules(margin=0.01))
+    assert "together" not in sentence(apart)
