@@ -48,7 +48,7 @@ def test_a_file_system_without_locks_is_said_to_be_one_and_leaves_no_file(
     def flock(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    monkeypatch.setattr("fcntl.flock", flock)
     with pytest.raises(RecordError, match=r"no locks .* --no-lock"), claim(tmp_path, RECIPE):
         pass
     assert list(tmp_path.iterdir()) == []

@@ -71,7 +71,8 @@ def test_one_run_says_what_it_cannot_tell() -> None:
     done = vlabench("stability", SFT)
     assert done.exit_code == 0
     assert "sft: 85.2% [" in done.stdout
-    assert "unknown: run each initial state twice, --repeats 2" in done.stdout
+    assert "unknown: run each initial state twice, --repeats 2" in " ".join(done.stdout.split())
+    assert "42 (35 to 48)" in done.stdout  # of the variance, the share of tasks
     assert "unknown: add a run of another trained seed" in done.stdout
     assert "buy next: more initial states. All of it is about this one training" in done.stdout
 

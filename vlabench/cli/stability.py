@@ -168,7 +168,7 @@ def _print_components(name: str, found: "Stability") -> None:
             "variance between": component.name,
             "deviation, points": _points(component.deviation),
             "95 % interval": _interval(component.deviation),
-            "share (95 % interval)": _share(component.share),
+            "share, %": _share(component.share),
             "large when success depends on": component.means,
             "": f"unknown: {component.unknown}" if component.unknown else "",
         }
@@ -282,7 +282,8 @@ def _rate(estimate: "Estimate | None", value: float) -> str:
 def _share(estimate: "Estimate | None") -> str:
     if estimate is None:
         return "-"
-    return f"{estimate.value:.0%} ({estimate.low:.0%} to {estimate.high:.0%})"
+    value, low, high = (100 * x for x in (estimate.value, estimate.low, estimate.high))
+    return f"{value:.0f} ({low:.0f} to {high:.0f})"
 
 
 def _or_dash(value: float | None, scale: float) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vlabench.metrics.comparison import Effect, Evidence, Pairs, Rules, States
 from vlabench.metrics.counts import OnError
 from vlabench.metrics.estimate import Estimate
-from vlabench.metrics.intervals import newcombe, tango
+from vlabench.metrics.intervals import newcombe, student_quantile, tango
 from vlabench.metrics.rates import rate_of
 from vlabench.metrics.significance import holm, sign_flip, unpaired_test
 from vlabench.metrics.variance import (
@@ -364,8 +364,13 @@ def _welch(a: Mean, b: Mean, *, tasks: int) -> tuple[float, str]:
 
 
 def unpaired_difference(a: Sample, b: Sample, *, question: str, confidence: float) -> Estimate:
-    """Interval of `b - a` for independent episodes, from those of both rates."""
-    one, other = a.rate(confidence), b.rate(confidence)
+    """Interval of `b - a` for independent episodes, from those of both rates.
+
+    These are as much wider as Student's quantile is than the normal one, which few episodes need.
+    """
+    z = student_quantile(max(1, len(a.values) + len(b.values) - 2), confidence)
+    wider = 2 * NormalDist().cdf(z) - 1
+    one, other = a.rate(wider), b.rate(wider)
     low, high = newcombe(one.value, (one.low, one.high), other.value, (other.low, other.high))
     return Estimate(
         value=other.value - one.value,

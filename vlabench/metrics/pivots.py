@@ -103,6 +103,8 @@ def between(values: Floats, rng: np.random.Generator) -> Pivot:
 
     n = len(values)
     value, freedom = float(values.var(ddof=1)), n - 1.0
+    if value < _TINY:  # equal rates, but for rounding
+        value = 0.0
     if n >= _ENOUGH and value > 0:
         freedom = 2 / (max(0.0, float(kurtosis(values, bias=False))) / n + 2 / (n - 1))
     return mean_square(value, freedom, rng)

@@ -508,3 +508,17 @@ def test_runs_and_results_are_as_stable() -> None:
     again = [results_of(run) for run in found]
     assert stability_of_runs(again) == stability_of_runs(found)
     assert stability_ratio(again, found) == stability_ratio(found, found)
+
+
+def test_trainings_that_end_alike_leave_an_interval() -> None:
+    """Three that end at 76 %: rounding makes their variance 1e-32, which is none."""
+    finals = (0.76, 0.76, 0.76)
+    assert np.var(finals, ddof=1) > 0
+    found = stability_of_curves(
+        [
+            Curve(name=str(i), unit="step", steps=(0, 1), success=(0.5 + i / 50, final), n=(50, 50))
+            for i, final in enumerate(finals)
+        ]
+    )
+    assert found.final
+    assert found.final.low < 0.7 < 0.8 < found.final.high

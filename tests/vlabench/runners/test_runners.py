@@ -32,7 +32,6 @@ from vlabench import (
 from vlabench.errors import PolicyHangError
 from vlabench.runners import awake
 from vlabench.runners.queue import WorkQueue
-from vlabench.runners.slot import file_stem
 
 SUITE = load_suite("point-reach")
 PLAN = make_plan(SUITE, episodes=8)
@@ -720,8 +719,8 @@ def test_a_program_that_workers_cannot_import_is_refused_before_the_first_episod
 
 def test_an_episodes_file_has_a_name_that_file_systems_take() -> None:
     episode = replace(PLAN.episodes[0], init_index=12)
-    assert file_stem(episode) == "point-reach-left-12"
-    long = {file_stem(replace(episode, task_id="suite/" + "é" * 5000 + end)) for end in "ab"}
+    assert episode.file_stem == "point-reach-left-12"
+    long = {replace(episode, task_id="suite/" + "é" * 5000 + end).file_stem for end in "ab"}
     assert len(long) == 2
     assert all(len(name.encode()) < 100 for name in long)
 
