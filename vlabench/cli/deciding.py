@@ -315,7 +315,8 @@ def _first_blocks(
     if question.looks and question.looks.count > len(blocks):
         raise typer.BadParameter(
             f"--looks {question.looks.count} is more than there are blocks, one initial state of "
-            f"every task each: expected 2 to {len(blocks)}"
+            f"every task each: {len(blocks)} here, expected "
+            + (f"2 to {len(blocks)}" if len(blocks) > 1 else "more episodes, or no --looks")
         )
     return blocks
 
