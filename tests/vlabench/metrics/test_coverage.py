@@ -46,7 +46,7 @@ def test_every_interval_in_use_covers_93_5_percent_at_least() -> None:
 
 def test_methods_are_told_apart_as_rarely_and_as_surely_as_the_page_says() -> None:
     found = [
-        [float(cell.removesuffix("%").strip()) for cell in line.strip("|").split("|")[1:]]
+        [float(cell.strip().removesuffix("%")) for cell in line.strip("|").split("|")[1:]]
         for line in HARD.splitlines()
         if re.match(r"\| \d, \d \|", line)
     ]
