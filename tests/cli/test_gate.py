@@ -422,6 +422,18 @@ def test_the_status_survives_a_closed_pipe_and_a_crash_is_no_verdict(
     assert len(ended.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("words", [[], ["--margin", "x"], ["--nonsense"], ["more"]])
+def test_a_wrong_command_line_is_no_verdict_of_the_program_either(
+    words: list[str], baseline: Path
+) -> None:
+    """2 is UNDERPOWERED, which a pipeline may let pass."""
+    program = "from vlabench.cli import main; main()"
+    command = [sys.executable, "-c", program, "gate", "--baseline", str(baseline)]
+    ended = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
+    assert ended.returncode == 3
+    assert len(ended.stderr.splitlines()) == 1
+
+
 def test_anything_unexpected_leaves_with_3(baseline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("nobody expected this")

@@ -49,7 +49,7 @@ def _status() -> int:
     try:
         return int(app(prog_name="vlabench", standalone_mode=False) or 0)
     except typer.TyperException as error:
-        return _say(refusal(error), 2, said="")
+        return _say(refusal(error), error.exit_code, said="")  # of `gate`, 3
     except StorageError as error:
         return _say(str(error), 3)
     except VlabenchError as error:

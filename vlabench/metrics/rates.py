@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 
 from vlabench.metrics.counts import OnError, refuse_errors
-from vlabench.metrics.estimate import PROGRESS, THESE_TASKS, Estimate
-from vlabench.metrics.intervals import edged_wilson, normal_quantile, student
+from vlabench.metrics.estimate import PROGRESS, Estimate
+from vlabench.metrics.intervals import student
 from vlabench.metrics.variance import (
     initial_states,
     over_these_tasks,
@@ -60,25 +60,6 @@ def _one_task(table: Table) -> Table:
     """Return the table with all initial states in one task."""
     _, index = initial_states(table.task, table.state)
     return replace(table, task=np.zeros_like(table.task), state=index)
-
-
-def rate_of_counts(successes: int, n: int, *, confidence: float = 0.95) -> Estimate:
-    """Return the rate of so many successes in `n` episodes of initial states of their own.
-
-    Raises:
-        ValueError: If there are none.
-    """
-    if n == 0:
-        raise ValueError("no episodes to count")
-    low, high = edged_wilson(successes, n, normal_quantile(confidence))
-    return Estimate(
-        value=successes / n,
-        low=float(low),
-        high=float(high),
-        n=n,
-        method=f"Wilson {100 * confidence:g}%",
-        question=THESE_TASKS,
-    )
 
 
 def suite_rate(

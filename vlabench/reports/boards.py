@@ -209,10 +209,10 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def told_apart(a: Method, b: Method, tasks: Sequence[str] | None, on_error: OnError) -> float:
     """Return the p-value that two methods succeed equally often on some tasks.
 
-    Over initial states that both were asked to begin from: of those where one did better, half
-    should be b's (a sign test; McNemar's where there is one episode each). Without such states,
-    episodes are taken as independent. Where a method has several trainings, these are the sample
-    (`vlabench.metrics.trainings`).
+    Over initial states that both were asked to begin from: their parts of the mean difference are
+    as likely the other way round (`vlabench.metrics.significance.sign_flip`; McNemar's test where
+    all count alike). Without such states, episodes are taken as independent. Where a method has
+    several trainings, these are the sample (`vlabench.metrics.trainings`).
     """
     one, other = (
         [counted(r.table if tasks is None else only(r.table, tasks), on_error) for r in m.runs]
